@@ -34,6 +34,19 @@ public struct Bytes: @unchecked Sendable {
     }
   }
 
+  /// The bytes of `parts`, one after another, copied.
+  public init(joining parts: [Bytes]) {
+    self.init(count: parts.reduce(0) { $0 + $1.count }) { target in
+      var at = 0
+      for part in parts {
+        part.withUnsafeBytes { source in
+          UnsafeMutableRawBufferPointer(rebasing: target[at..<at + source.count]).copyMemory(from: source)
+        }
+        at += part.count
+      }
+    }
+  }
+
   /// The bytes in `part`, counted from the start of this run.
   public subscript(part: Range<Int>) -> Bytes {
     precondition(part.lowerBound >= 0 && part.upperBound <= count, "slice outside the bytes")

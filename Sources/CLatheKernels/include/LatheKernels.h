@@ -1,7 +1,131 @@
 #ifndef LATHE_KERNELS_H
 #define LATHE_KERNELS_H
+
 #include <stddef.h>
 #include <stdint.h>
-typedef struct { const char *_Nonnull name; } LatheKernels;
+
+/*
+ * Arithmetic on packed rows and the small fused operations of a decoder.
+ * No allocation, no threads, no state: a caller splits the work and owns the memory.
+ */
+
+/// How the elements of a row lie in a file: X(symbol, name, elements a block, bytes a block).
+/// A new block type is one line here and one `decode_<symbol>` in `families/`.
+#define LATHE_STORED_TYPES(X) \
+  X(f32, "F32", 1, 4)         \
+  X(f16, "F16", 1, 2)         \
+  X(bf16, "BF16", 1, 2)       \
+  X(f64, "F64", 1, 8)         \
+  X(q4_0, "Q4_0", 32, 18)     \
+  X(q4_1, "Q4_1", 32, 20)     \
+  X(q5_0, "Q5_0", 32, 22)     \
+  X(q5_1, "Q5_1", 32, 24)     \
+  X(q8_0, "Q8_0", 32, 34)     \
+  X(q2_k, "Q2_K", 256, 84)    \
+  X(q3_k, "Q3_K", 256, 110)   \
+  X(q4_k, "Q4_K", 256, 144)   \
+  X(q5_k, "Q5_K", 256, 176)   \
+  X(q6_k, "Q6_K", 256, 210)   \
+  X(iq4_nl, "IQ4_NL", 32, 18) \
+  X(iq4_xs, "IQ4_XS", 256, 136) \
+  X(tq1_0, "TQ1_0", 256, 54)  \
+  X(tq2_0, "TQ2_0", 256, 66)  \
+  X(mxfp4, "MXFP4", 32, 17)   \
+  X(nvfp4, "NVFP4", 64, 36)   \
+  X(q1_0, "Q1_0", 128, 18)    \
+  X(q2_0, "Q2_0", 64, 18)
+
+enum {
+#define X(symbol, name, elements, bytes) LATHE_STORED_##symbol,
+  LATHE_STORED_TYPES(X)
+#undef X
+  LATHE_STORED_COUNT
+};
+
+/// One stored type: its name and the shape of its block.
+typedef struct {
+  const char *_Nonnull name;
+  size_t elements;
+  size_t bytes;
+} LatheStoredType;
+
+/// The stored type number `index`, `0 ..< LATHE_STORED_COUNT`.
+const LatheStoredType *_Nullable lathe_stored_type(size_t index);
+
+/// One row of integer codes with a scale, and perhaps a zero point, for each group.
+typedef struct {
+  /// `n` codes of `bits` bits, least significant bit first.
+  const uint8_t *_Nonnull codes;
+  /// One half-precision scale a group.
+  const uint16_t *_Nonnull scales;
+  /// One zero point of `bits` bits a group, packed like the codes; null where all are `zero`.
+  const uint8_t *_Nullable zeros;
+  /// The group of each column; null where groups are runs of `group` columns.
+  const uint16_t *_Nullable group_of_column;
+  float zero;
+  uint32_t bits;
+  size_t group;
+  size_t n;
+} LatheIntegerRow;
+
+/// The kernels of one instruction set.
+typedef struct {
+  const char *_Nonnull name;
+  /// The inner product of two vectors.
+  float (*_Nonnull dot)(const float *_Nonnull a, const float *_Nonnull b, size_t n);
+  /// A stored row of `n` elements to floats.
+  void (*_Nonnull decode[LATHE_STORED_COUNT])(const uint8_t *_Nonnull row, float *_Nonnull out, size_t n);
+  /// The inner product of a stored row and a vector.
+  float (*_Nonnull dot_stored[LATHE_STORED_COUNT])(const uint8_t *_Nonnull row, const float *_Nonnull x, size_t n);
+  /// `n` codes of `width` bits to bytes; reads no byte beyond the last code's.
+  void (*_Nonnull unpack)(const uint8_t *_Nonnull packed, uint32_t width, uint8_t *_Nonnull codes, size_t n);
+  void (*_Nonnull decode_integer)(const LatheIntegerRow *_Nonnull row, float *_Nonnull out);
+  float (*_Nonnull dot_integer)(const LatheIntegerRow *_Nonnull row, const float *_Nonnull x);
+  /// Base-3 codes, five a byte, to -scale, 0, scale; a half-precision scale for each `group` columns.
+  void (*_Nonnull decode_ternary)(
+    const uint8_t *_Nonnull codes, const uint16_t *_Nonnull scales, size_t group, float *_Nonnull out, size_t n);
+  /// out[i] = x[i] / sqrt(mean x² + epsilon) · weight[i]
+  void (*_Nonnull rms_norm)(
+    const float *_Nonnull x, const float *_Nonnull weight, float epsilon, float *_Nonnull out, size_t n);
+  /// Rotates `heads` vectors of `dim` in place; `cosine` and `sine` hold dim / 2 values.
+  /// `interleaved` pairs 2i with 2i + 1, else i with i + dim / 2.
+  void (*_Nonnull rope)(
+    float *_Nonnull x, const float *_Nonnull cosine, const float *_Nonnull sine, size_t heads, size_t dim,
+    int interleaved);
+  /// gate[i] = silu(gate[i]) · up[i]
+  void (*_Nonnull silu_multiply)(float *_Nonnull gate, const float *_Nonnull up, size_t n);
+  /// a[i] += b[i]
+  void (*_Nonnull add)(float *_Nonnull a, const float *_Nonnull b, size_t n);
+  /// One query against `count` keys and values whose rows lie `stride` floats apart; `scores` holds `count` floats.
+  void (*_Nonnull attend)(
+    const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values, size_t count,
+    size_t stride, size_t dim, float scale, float *_Nonnull scores, float *_Nonnull out);
+  /// One step of an online softmax over a tile of scores, `rows` × `columns` with `stride`.
+  /// Row r sees its first `visible + r` columns only (at most `columns`). Scores become weights in place;
+  /// `peak` and `sum` are updated, `correction[r]` receives the factor for what was accumulated before.
+  void (*_Nonnull softmax_tile)(
+    float *_Nonnull scores, size_t rows, size_t columns, size_t stride, ptrdiff_t visible, float scale,
+    float *_Nonnull peak, float *_Nonnull sum, float *_Nonnull correction);
+  /// log Σ exp x
+  float (*_Nonnull log_sum_exp)(const float *_Nonnull x, size_t n);
+  /// Σ p · (log p - log q) with p, q the softmax of two rows of logits, whose log_sum_exp are given.
+  float (*_Nonnull divergence)(
+    const float *_Nonnull p, float log_sum_p, const float *_Nonnull q, float log_sum_q, size_t n);
+  /// The index of the largest element, the first of equals.
+  size_t (*_Nonnull argmax)(const float *_Nonnull x, size_t n);
+  /// codes[i] = clamp(round(w[i] / scale[i]) + zero[i], 0, top); point[i] = (code - zero[i]) · scale[i].
+  void (*_Nonnull round_column)(
+    const float *_Nonnull w, const float *_Nonnull scale, const float *_Nonnull zero, float top,
+    uint8_t *_Nonnull codes, float *_Nonnull points, size_t n);
+} LatheKernels;
+
+/// The plain C kernels: the truth every other set is tested against.
 const LatheKernels *_Nonnull lathe_kernels_scalar(void);
+/// The AVX2 kernels, or null where the machine lacks them.
+const LatheKernels *_Nullable lathe_kernels_avx2(void);
+/// The AVX-512 kernels (F, BW, VL, VBMI), or null where the machine lacks them.
+const LatheKernels *_Nullable lathe_kernels_avx512(void);
+/// The NEON kernels, or null where the machine lacks them.
+const LatheKernels *_Nullable lathe_kernels_neon(void);
+
 #endif

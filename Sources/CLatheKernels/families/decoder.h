@@ -1,0 +1,108 @@
+/* The small fused operations of a decoder block, and what perplexity and divergence need. */
+
+static float dot(const float *a, const float *b, size_t n) {
+  float s = 0;
+  for (size_t i = 0; i < n; i++) s += a[i] * b[i];
+  return s;
+}
+
+static void add(float *a, const float *b, size_t n) {
+  for (size_t i = 0; i < n; i++) a[i] += b[i];
+}
+
+static void rms_norm(const float *x, const float *weight, float epsilon, float *out, size_t n) {
+  const float r = 1.0f / sqrtf(dot(x, x, n) / (float)n + epsilon);
+  for (size_t i = 0; i < n; i++) out[i] = x[i] * r * weight[i];
+}
+
+static void rope(float *x, const float *cosine, const float *sine, size_t heads, size_t dim, int interleaved) {
+  const size_t half = dim / 2;
+  for (size_t h = 0; h < heads; h++, x += dim) {
+    if (interleaved) {
+      for (size_t i = 0; i < half; i++) {
+        const float a = x[2 * i], b = x[2 * i + 1];
+        x[2 * i] = a * cosine[i] - b * sine[i];
+        x[2 * i + 1] = b * cosine[i] + a * sine[i];
+      }
+    } else {
+      for (size_t i = 0; i < half; i++) {
+        const float a = x[i], b = x[i + half];
+        x[i] = a * cosine[i] - b * sine[i];
+        x[i + half] = b * cosine[i] + a * sine[i];
+      }
+    }
+  }
+}
+
+static void silu_multiply(float *gate, const float *up, size_t n) {
+  for (size_t i = 0; i < n; i++) gate[i] = gate[i] / (1.0f + fast_exp(-gate[i])) * up[i];
+}
+
+LATHE_INLINE float maximum(const float *x, size_t n) {
+  float m = -INFINITY;
+  for (size_t i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+/* x[i] becomes e^(x[i] - peak); returns the sum. */
+LATHE_INLINE float exponentiate(float *x, float peak, size_t n) {
+  float s = 0;
+  for (size_t i = 0; i < n; i++) {
+    x[i] = fast_exp(x[i] - peak);
+    s += x[i];
+  }
+  return s;
+}
+
+static void attend(
+    const float *query, const float *keys, const float *values, size_t count, size_t stride, size_t dim, float scale,
+    float *scores, float *out) {
+  for (size_t t = 0; t < count; t++) scores[t] = dot(query, keys + t * stride, dim) * scale;
+  const float norm = 1.0f / exponentiate(scores, maximum(scores, count), count);
+  for (size_t i = 0; i < dim; i++) out[i] = 0;
+  for (size_t t = 0; t < count; t++) {
+    const float p = scores[t] * norm, *v = values + t * stride;
+    for (size_t i = 0; i < dim; i++) out[i] += p * v[i];
+  }
+}
+
+static void softmax_tile(
+    float *scores, size_t rows, size_t columns, size_t stride, ptrdiff_t visible, float scale, float *peak, float *sum,
+    float *correction) {
+  for (size_t r = 0; r < rows; r++, scores += stride) {
+    ptrdiff_t seen = visible + (ptrdiff_t)r;
+    const size_t n = seen < 0 ? 0 : (size_t)seen > columns ? columns : (size_t)seen;
+    for (size_t i = n; i < columns; i++) scores[i] = 0;
+    if (n == 0) {
+      correction[r] = 1;
+      continue;
+    }
+    for (size_t i = 0; i < n; i++) scores[i] *= scale;
+    const float highest = maximum(scores, n), now = highest > peak[r] ? highest : peak[r];
+    correction[r] = fast_exp(peak[r] - now);
+    peak[r] = now;
+    sum[r] = sum[r] * correction[r] + exponentiate(scores, now, n);
+  }
+}
+
+static float log_sum_exp(const float *x, size_t n) {
+  const float peak = maximum(x, n);
+  float s = 0;
+  for (size_t i = 0; i < n; i++) s += fast_exp(x[i] - peak);
+  return peak + logf(s);
+}
+
+static float divergence(const float *p, float log_sum_p, const float *q, float log_sum_q, size_t n) {
+  float s = 0;
+  for (size_t i = 0; i < n; i++) {
+    const float log_p = p[i] - log_sum_p;
+    s += fast_exp(log_p) * (log_p - (q[i] - log_sum_q));
+  }
+  return s;
+}
+
+static size_t argmax(const float *x, size_t n) {
+  const float peak = maximum(x, n);
+  for (size_t i = 0; i < n; i++) if (x[i] == peak) return i;
+  return 0;
+}

@@ -1,0 +1,178 @@
+public import LatheTensor
+
+/// Evenly spaced levels of 1 to 8 bits with a scale, and perhaps a zero point, for each group of a row.
+///
+/// Stored: codes densely packed along a row, least significant bit first, each row starting on a byte; a binary16
+/// scale a group; if asymmetric, a zero point of as many bits as a code, packed alike; under act-order without
+/// static groups the group of each column. Value = scale · (code - zero).
+public struct IntegerGrid: Grid {
+  public static let name = "integer"
+  /// The width of a code, 1 to 8.
+  public let bits: Int
+  /// Neighbours that share a scale; nil for a whole row.
+  public let groupSize: Int?
+  /// Whether all groups have the same zero point, the middle of the range.
+  public let isSymmetric: Bool
+  /// Whether each column names its group.
+  public var hasGroupIndex = false
+
+  private enum CodingKeys: String, CodingKey {
+    case bits
+    case groupSize = "group_size"
+    case isSymmetric = "symmetric"
+    case hasGroupIndex = "group_index"
+  }
+
+  /// A grid of `bits` bits.
+  ///
+  /// - Throws: `Problem` of kind `usage` where a setting is out of range.
+  public init(bits: Int, groupSize: Int?, isSymmetric: Bool = false) throws(Problem) {
+    guard (1...8).contains(bits) else {
+      throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8")
+    }
+    guard groupSize ?? 8 >= 1 else {
+      throw Problem(.usage, "a group size of \(groupSize ?? 0) is out of range", cure: "choose 0 for whole rows, or 32, 64, 128, 256")
+    }
+    (self.bits, self.groupSize, self.isSymmetric) = (bits, groupSize, isSymmetric)
+  }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    try self.init(
+      bits: container.decode(Int.self, forKey: .bits),
+      groupSize: container.decodeIfPresent(Int.self, forKey: .groupSize),
+      isSymmetric: container.decodeIfPresent(Bool.self, forKey: .isSymmetric) ?? false)
+    hasGroupIndex = try container.decodeIfPresent(Bool.self, forKey: .hasGroupIndex) ?? false
+  }
+
+  public var label: String {
+    "int\(bits)" + (isSymmetric ? "s" : "") + (groupSize.map { " g\($0)" } ?? " row")
+  }
+
+  public var nominalBits: Double { Double(bits) }
+  public var allowsScatteredGroups: Bool { true }
+
+  private var top: Int { (1 << bits) - 1 }
+  /// The zero point of a symmetric grid; at one bit the two points lie on either side of zero.
+  private var middle: Float { bits == 1 ? 0.5 : Float(1 << (bits - 1)) }
+
+  // MARK: What is stored
+
+  public func parts(rows: Int, columns: Int) throws(Problem) -> [PartLayout] {
+    let groups = groupCount(columns)
+    var parts = [
+      PartLayout("codes", "U8", [rows, (columns * bits + 7) / 8]), PartLayout("scales", "F16", [rows, groups]),
+    ]
+    if !isSymmetric { parts.append(PartLayout("zeros", "U8", [rows, (groups * bits + 7) / 8])) }
+    if hasGroupIndex { parts.append(PartLayout("groups", "U16", [columns], isShared: true)) }
+    return parts
+  }
+
+  public func validate(_ matrix: EncodedMatrix) throws(Problem) {
+    guard let index = matrix[part: "groups"] else { return }
+    let groups = groupCount(matrix.columns)
+    guard index.elements(as: UInt16.self).allSatisfy({ $0 < groups }) else {
+      throw Problem(.badData, "a column names a group beyond the \(groups) there are")
+    }
+  }
+
+  // MARK: Executed
+
+  public func decode(
+    _ matrix: EncodedMatrix, rows: Range<Int>, into out: UnsafeMutablePointer<Float>, with kernels: Kernels
+  ) {
+    withRows(of: matrix) { row in
+      for (i, r) in rows.enumerated() { kernels.decode(row(r), into: out + i * matrix.columns) }
+    }
+  }
+
+  public func multiply(
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    with kernels: Kernels
+  ) {
+    withRows(of: matrix) { row in
+      for (i, r) in rows.enumerated() { out[i] = kernels.dot(row(r), x) }
+    }
+  }
+
+  private func withRows(of matrix: EncodedMatrix, _ body: ((Int) -> IntegerRow) -> Void) {
+    let groups = groupCount(matrix.columns)
+    let codes = matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self)
+    let scales = matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self)
+    let zeros = isSymmetric ? nil : matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt8.self)
+    let index = hasGroupIndex ? matrix.parts.last?.baseAddress.assumingMemoryBound(to: UInt16.self) : nil
+    let codeWidth = (matrix.columns * bits + 7) / 8
+    let zeroWidth = (groups * bits + 7) / 8
+    withExtendedLifetime(matrix) {
+      body { r in
+        IntegerRow(
+          codes: codes + r * codeWidth, scales: scales + r * groups, zeros: zeros.map { $0 + r * zeroWidth },
+          groupOfColumn: index, zero: middle, bits: bits, group: groupSize ?? matrix.columns, columns: matrix.columns)
+      }
+    }
+  }
+
+  // MARK: Searched
+
+  /// Asymmetric: the range, widened to hold zero, is spread over all codes. Symmetric: the largest magnitude reaches
+  /// half a step beyond the outermost code (GPTQ's convention). One symmetric bit: ± the mean magnitude.
+  public func fit(_ columns: Matrix, shrink: Float) -> AffineParameters {
+    let n = columns.columns
+    var fitted = AffineParameters(
+      scale: [Float](repeating: 1, count: n), zero: [Float](repeating: middle, count: n))
+    if bits == 1 && isSymmetric {
+      let means = columns.meanMagnitudes()
+      for i in 0..<n { fitted.scale[i] = storableScale(2 * shrink * means[i]) }
+      return fitted
+    }
+    let (lowest, highest) = columns.extremes()
+    for i in 0..<n {
+      var low = min(lowest[i], 0) * shrink, high = max(highest[i], 0) * shrink
+      if isSymmetric {
+        high = max(-low, high)
+        low = -high
+      }
+      if low == high { (low, high) = (-1, 1) }
+      fitted.scale[i] = storableScale((high - low) / Float(top))
+      if !isSymmetric { fitted.zero[i] = min(max((-low / fitted.scale[i]).rounded(), 0), Float(top)) }
+    }
+    return fitted
+  }
+
+  public func round(
+    _ column: UnsafePointer<Float>, count: Int, under parameters: AffineParameters,
+    codes: UnsafeMutablePointer<UInt8>, points: UnsafeMutablePointer<Float>
+  ) {
+    Kernels.best.roundColumn(
+      column, scale: parameters.scale, zero: parameters.zero, top: top, codes: codes, points: points, count)
+  }
+
+  public func pack(
+    _ codes: [UInt8], parameters: [AffineParameters], groupOfColumn: [Int]?, rows: Int, columns: Int
+  ) throws(Problem) -> EncodedMatrix {
+    var stored = self
+    stored.hasGroupIndex = groupOfColumn != nil
+    var parts = [
+      "codes": packCodes(codes, bits: bits, rows: rows, columns: columns),
+      "scales": packScales(parameters.map(\.scale), rows: rows),
+    ]
+    if !isSymmetric {
+      let zeros = parameters.flatMap { $0.zero.map { UInt8($0) } }
+      parts["zeros"] = packCodes(zeros, bits: bits, rows: rows, columns: parameters.count)
+    }
+    if let groupOfColumn {
+      guard parameters.count <= 1 << 16 else { throw Problem(.usage, "more than 65,536 groups in a row") }
+      parts["groups"] = Bytes(elements: groupOfColumn.map { UInt16($0) })
+    }
+    return try EncodedMatrix(encoding: stored, rows: rows, columns: columns, parts: parts)
+  }
+}
+
+extension Matrix {
+  /// The mean magnitude of each row's group, from a matrix with one column of the weight in each row.
+  package func meanMagnitudes() -> [Float] {
+    var sums = [Float](repeating: 0, count: columns)
+    for i in 0..<rows { for j in 0..<columns { sums[j] += abs(values[i * columns + j]) } }
+    return sums.map { $0 / Float(max(rows, 1)) }
+  }
+}

@@ -1,0 +1,102 @@
+public import LatheTensor
+
+/// An encoding whose codes stand for points that a method can search among.
+///
+/// A method sees only this: it can be combined with every grid without knowing any. All calls are coarse:
+/// a column of the weight, for all its rows at once.
+public protocol Grid: Encoding {
+  /// What the members of a group share, for every row: scales, zero points.
+  associatedtype Parameters: GroupParameters
+  /// How many neighbours in a row share parameters; nil for the whole row.
+  var groupSize: Int? { get }
+  /// Whether groups may be scattered over a row, as act-order without static groups leaves them.
+  var allowsScatteredGroups: Bool { get }
+
+  /// The parameters of one group, for every row, when its range is shrunk to `shrink` of what it is.
+  ///
+  /// - Parameters:
+  ///   - columns: the group's columns, one in each row of the matrix.
+  ///   - shrink: 1 for the full range.
+  func fit(_ columns: Matrix, shrink: Float) -> Parameters
+
+  /// The codes nearest to one column, and the points they stand for.
+  ///
+  /// - Parameters:
+  ///   - column: one value for each row of the weight.
+  ///   - codes: receives one code for each row.
+  ///   - points: receives the values the codes stand for, exactly as decoding will give them.
+  func round(
+    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters, codes: UnsafeMutablePointer<UInt8>,
+    points: UnsafeMutablePointer<Float>)
+
+  /// Packs codes and parameters.
+  ///
+  /// - Parameters:
+  ///   - codes: one byte each, column after column.
+  ///   - parameters: one for each group.
+  ///   - groupOfColumn: the group of each column, or nil where groups are runs of neighbours.
+  func pack(_ codes: [UInt8], parameters: [Parameters], groupOfColumn: [Int]?, rows: Int, columns: Int)
+    throws(Problem) -> EncodedMatrix
+}
+
+/// The parameters of one group, for every row of a weight.
+public protocol GroupParameters: Sendable {
+  /// Takes over the parameters of `other` in the rows that `better` marks.
+  mutating func adopt(_ other: Self, where better: [Bool])
+}
+
+extension Grid {
+  public var allowsScatteredGroups: Bool { false }
+
+  /// The number of groups in a row of `columns`.
+  public func groupCount(_ columns: Int) -> Int {
+    guard let groupSize else { return 1 }
+    return (columns + groupSize - 1) / groupSize
+  }
+
+  /// The group of column `index` where groups are runs of neighbours.
+  public func group(of index: Int) -> Int { groupSize.map { index / $0 } ?? 0 }
+}
+
+/// A scale and a zero point for every row: point = (code - zero) · scale.
+public struct AffineParameters: GroupParameters {
+  /// The distance between neighbouring points, for each row.
+  public var scale: [Float]
+  /// The code that stands for zero, for each row; not always a whole number.
+  public var zero: [Float]
+
+  /// Parameters of the given values.
+  public init(scale: [Float], zero: [Float]) { (self.scale, self.zero) = (scale, zero) }
+
+  public mutating func adopt(_ other: AffineParameters, where better: [Bool]) {
+    for i in better.indices where better[i] {
+      scale[i] = other.scale[i]
+      zero[i] = other.zero[i]
+    }
+  }
+}
+
+extension Matrix {
+  /// The smallest and the largest value of each row's group, from a matrix with one column of the weight in each row.
+  package func extremes() -> (lowest: [Float], highest: [Float]) {
+    var lowest = [Float](repeating: .infinity, count: columns)
+    var highest = [Float](repeating: -.infinity, count: columns)
+    values.withUnsafeBufferPointer { v in
+      for i in 0..<rows {
+        for j in 0..<columns {
+          let x = v[i * columns + j]
+          lowest[j] = x < lowest[j] ? x : lowest[j]
+          highest[j] = x > highest[j] ? x : highest[j]
+        }
+      }
+    }
+    return (lowest, highest)
+  }
+}
+
+/// A scale as a file will hold it: binary16, never zero, never infinite.
+package func storableScale(_ scale: Float) -> Float {
+  let sign: Float = scale < 0 ? -1 : 1
+  let magnitude = min(max(abs(scale), 0x1p-24), HalfPrecision.largest)
+  return sign * HalfPrecision.value(HalfPrecision.bits(magnitude))
+}

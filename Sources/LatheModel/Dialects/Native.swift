@@ -1,0 +1,141 @@
+import Foundation
+public import LatheEncoding
+public import LatheFormats
+public import LatheTensor
+
+/// A folder that `quantize` wrote: `config.json` with a description of each encoded weight, and its parts in safetensors.
+///
+/// The part p of weight w is the tensor "w.p"; a dense weight is the tensor "w" itself. The description is the member
+/// `quantization_config` of `config.json`, whose `quant_method` keeps other readers from taking parts for weights.
+public enum NativeDialect: CheckpointDialect {
+  public static let name = "native"
+  /// The value of `quant_method`.
+  public static let methodName = "lathe"
+  /// The version of the layout; a reader refuses a later one.
+  public static let version = 1
+
+  /// What `quantization_config` holds.
+  public struct Description: Codable, Sendable {
+    enum CodingKeys: String, CodingKey {
+      case method = "quant_method"
+      case version = "format_version"
+      case recipe, calibration, encodings, rotation
+      case bitsPerWeight = "bits_per_weight"
+    }
+    /// Always `methodName`.
+    public var method = NativeDialect.methodName
+    /// The layout's version.
+    public var version = NativeDialect.version
+    /// The recipe, as text.
+    public var recipe: String
+    /// What it was calibrated on, as text.
+    public var calibration: String
+    /// The bits a weight of the blocks costs.
+    public var bitsPerWeight: Double
+    /// "interleaved" where rows of query and key are paired side by side.
+    public var rotation: String?
+    /// The encoding and the shape of each encoded weight.
+    public var encodings: [String: Entry]
+
+    /// A description of the given members.
+    public init(recipe: String, calibration: String, bitsPerWeight: Double, rotation: String?, encodings: [String: Entry]) {
+      (self.recipe, self.calibration, self.bitsPerWeight) = (recipe, calibration, bitsPerWeight)
+      (self.rotation, self.encodings) = (rotation, encodings)
+    }
+  }
+
+  /// One encoded weight.
+  public struct Entry: Codable, Sendable {
+    /// The encoding.
+    public var encoding: EncodingDescription
+    /// The number of outputs.
+    public var rows: Int
+    /// The number of inputs.
+    public var columns: Int
+
+    /// The entry of `matrix`.
+    public init(_ matrix: EncodedMatrix) {
+      (encoding, rows, columns) = (matrix.encoding.description, matrix.rows, matrix.columns)
+    }
+  }
+
+  public static func recognises(_ checkpoint: Checkpoint, at path: String) -> Bool {
+    guard HuggingFaceDialect.recognises(checkpoint, at: path),
+      let json = try? JSONObject(reading: path + "/config.json")
+    else { return false }
+    return json.object("quantization_config")?.text("quant_method") == methodName
+  }
+
+  public static func model(from checkpoint: Checkpoint, at path: String) throws(Problem) -> Model {
+    let json = try JSONObject(reading: path + "/config.json")
+    let description = try description(in: json)
+    var (architecture, configuration) = try HuggingFaceDialect.configuration(
+      from: json, tied: checkpoint["lm_head.weight"] == nil)
+    if description.rotation == "interleaved" { configuration.rotary.pairing = .interleaved }
+    return try checkpoint.model(architecture, configuration, names: architecture.tensorNames) {
+      (name) throws(Problem) in
+      guard let entry = description.encodings[name] else { return try checkpoint.matrix(name) }
+      return try matrix(name, entry, in: checkpoint)
+    }
+  }
+
+  static func description(in json: JSONObject) throws(Problem) -> Description {
+    guard let data = json.data("quantization_config") else {
+      throw Problem(.badData, "quantization_config is missing", at: json.place)
+    }
+    do {
+      let description = try JSONDecoder().decode(Description.self, from: data)
+      guard description.version <= version else {
+        throw Problem(
+          .badData, "the folder has layout version \(description.version), this program reads up to \(version)",
+          at: json.place, cure: "use a later version")
+      }
+      return description
+    } catch let problem as Problem {
+      throw problem.located(at: json.place)
+    } catch {
+      throw Problem(.badData, "quantization_config cannot be read (\(sentence(for: error)))", at: json.place)
+    }
+  }
+
+  /// The matrix `entry` describes, over the parts in `checkpoint`.
+  package static func matrix(_ name: String, _ entry: Entry, in checkpoint: Checkpoint) throws(Problem) -> EncodedMatrix {
+    do throws(Problem) {
+      let encoding = entry.encoding.encoding
+      guard (1..<1 << 31).contains(entry.rows), (1..<1 << 31).contains(entry.columns) else {
+        throw Problem(.badData, "a weight of \(entry.rows) × \(entry.columns) is out of range")
+      }
+      var parts: [String: Bytes] = [:]
+      for layout in try encoding.parts(rows: entry.rows, columns: entry.columns) {
+        parts[layout.name] = try checkpoint.tensor(name + layout.suffix).data
+      }
+      return try EncodedMatrix(encoding: encoding, rows: entry.rows, columns: entry.columns, parts: parts)
+    } catch {
+      throw error.located(at: "weight \"\(name)\"")
+    }
+  }
+
+  /// The tensors that hold `matrix` under `name`.
+  package static func tensors(_ name: String, _ matrix: EncodedMatrix) -> [TensorSource] {
+    zip(matrix.layouts, matrix.parts).map { layout, bytes in
+      TensorSource(name: name + layout.suffix, type: StorageType.safetensors(name: layout.type) ?? .u8, shape: layout.shape) {
+        () throws(Problem) in bytes
+      }
+    }
+  }
+
+  private static func sentence(for error: any Error) -> String {
+    guard let error = error as? DecodingError else { return "\(error)" }
+    switch error {
+    case .keyNotFound(let key, _): return "\"\(key.stringValue)\" is missing"
+    case .typeMismatch(_, let context), .valueNotFound(_, let context):
+      return "\"\(context.codingPath.map(\.stringValue).joined(separator: "."))\" is of the wrong type"
+    default: return "it is damaged"
+    }
+  }
+}
+
+extension PartLayout {
+  /// What follows the weight's name in the part's.
+  var suffix: String { name.isEmpty ? "" : "." + name }
+}

@@ -1,0 +1,115 @@
+internal import LatheTensor
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// How positions turn queries and keys (RoPE, arXiv:2104.09864).
+public struct RotaryConfiguration: Sendable, Hashable {
+  /// Which elements of a head form a pair.
+  public enum Pairing: Sendable, Hashable {
+    /// i and i + d/2: Hugging Face's models.
+    case halves
+    /// 2i and 2i + 1: llama2.c, and GGUF's llama.
+    case interleaved
+  }
+
+  /// How the frequencies are stretched for contexts longer than those of pre-training.
+  public enum Scaling: Sendable, Hashable {
+    case none
+    /// All frequencies divided by a factor.
+    case linear(factor: Float)
+    /// LLaMA 3.1: low frequencies divided, high ones kept, a smooth blend between.
+    case llama3(factor: Float, lowFactor: Float, highFactor: Float, originalContext: Int)
+    /// Each frequency divided by its own factor, as GGUF stores them.
+    case factors([Float])
+  }
+
+  /// The base of the frequencies.
+  public var base: Float
+  /// The pairs.
+  public var pairing: Pairing
+  /// The stretching.
+  public var scaling: Scaling
+
+  /// A configuration of the given settings.
+  public init(base: Float, pairing: Pairing, scaling: Scaling = .none) {
+    (self.base, self.pairing, self.scaling) = (base, pairing, scaling)
+  }
+
+  func validate() throws(Problem) {
+    guard base > 0, base.isFinite else { throw Problem(.badData, "a rotary base of \(base) is out of range") }
+    var values: [Float] = []
+    switch scaling {
+    case .none: break
+    case .linear(let factor): values = [factor]
+    case .llama3(let factor, let low, let high, let context):
+      values = [factor, low, high, Float(context), high - low]
+    case .factors(let factors): values = factors
+    }
+    guard values.allSatisfy({ $0 > 0 && $0.isFinite }) else {
+      throw Problem(.badData, "the rotary scaling has a factor that is not positive")
+    }
+  }
+
+  /// The divisor of each frequency under the scaling; nil where all are 1.
+  func frequencyFactors(dimension: Int) -> [Float]? {
+    switch scaling {
+    case .none: return nil
+    case .linear(let factor): return [Float](repeating: factor, count: dimension / 2)
+    case .factors(let factors): return factors
+    case .llama3(let factor, let low, let high, let context):
+      return plainFrequencies(dimension: dimension).map { frequency in
+        let wavelength = 2 * Float.pi / frequency
+        if wavelength < Float(context) / high { return 1 }
+        if wavelength > Float(context) / low { return factor }
+        let smooth = (Float(context) / wavelength - low) / (high - low)
+        return 1 / ((1 - smooth) / factor + smooth)
+      }
+    }
+  }
+
+  private func plainFrequencies(dimension: Int) -> [Float] {
+    (0..<dimension / 2).map { 1 / powf(base, Float(2 * $0) / Float(dimension)) }
+  }
+
+  /// The angle per position of each pair, in radians.
+  func frequencies(dimension: Int) -> [Float] {
+    let plain = plainFrequencies(dimension: dimension)
+    guard let factors = frequencyFactors(dimension: dimension) else { return plain }
+    return zip(plain, factors).map { $0 / $1 }
+  }
+}
+
+/// The cosines and sines of all positions up to a limit that grows as needed.
+final class RotaryTable {
+  private let frequencies: [Float]
+  private(set) var cosines: [Float] = []
+  private(set) var sines: [Float] = []
+  /// Values a position.
+  let width: Int
+  private var positions = 0
+
+  init(_ configuration: RotaryConfiguration, dimension: Int) {
+    frequencies = configuration.frequencies(dimension: dimension)
+    width = dimension / 2
+  }
+
+  func grow(to count: Int) {
+    guard count > positions else { return }
+    let end = max(count, min(2 * positions, positions + 4096), 64)
+    cosines.reserveCapacity(end * width)
+    sines.reserveCapacity(end * width)
+    for position in positions..<end {
+      for frequency in frequencies {
+        // The angle is rounded to single precision first, as the reference implementation does.
+        let angle = Double(Float(position) * frequency)
+        cosines.append(Float(cos(angle)))
+        sines.append(Float(sin(angle)))
+      }
+    }
+    positions = end
+  }
+}

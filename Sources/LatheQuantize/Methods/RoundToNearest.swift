@@ -1,0 +1,45 @@
+public import LatheEncoding
+public import LatheTensor
+
+/// Rounds every weight to the nearest point of its group's grid: the baseline, without data.
+///
+/// `code = clamp(round(w / scale) + zero)`, scale and zero from each group's smallest and largest weight. With `clip`,
+/// the range of each group is shrunk to where its squared error is least.
+public struct RoundToNearest: QuantizationMethod {
+  public static let card = MethodCard(
+    name: "rtn", title: "Round to nearest", paper: "arXiv:2206.01861, section 3.1",
+    summary: "Each weight to the nearest point; no data.",
+    options: ["clip": "search the range of each group for the least squared error (default false)"])
+
+  /// Whether each group's range is searched.
+  public var clip = false
+
+  /// Plain rounding over the full range.
+  public init() {}
+
+  public var evidence: EvidenceKinds { [] }
+
+  public func quantize<G: Grid>(
+    _ weight: Matrix, onto grid: G, given evidence: Evidence
+  ) throws(Problem) -> EncodedMatrix {
+    let columns = weight.transposed()
+    let parameters = grid.fitGroups(of: columns, searching: clip)
+    var codes = [UInt8](repeating: 0, count: weight.values.count)
+    var points = [Float](repeating: 0, count: weight.rows)
+    codes.withUnsafeMutableBufferPointer { codes in
+      points.withUnsafeMutableBufferPointer { points in
+        columns.values.withUnsafeBufferPointer { values in
+          guard let codes = codes.baseAddress, let points = points.baseAddress, let values = values.baseAddress
+          else { return }
+          for j in 0..<weight.columns {
+            grid.round(
+              values + j * weight.rows, count: weight.rows, under: parameters[grid.group(of: j)],
+              codes: codes + j * weight.rows, points: points)
+          }
+        }
+      }
+    }
+    return try grid.pack(
+      codes, parameters: parameters, groupOfColumn: nil, rows: weight.rows, columns: weight.columns)
+  }
+}

@@ -1,0 +1,66 @@
+internal import COpenBLAS
+
+/// The system's linear algebra, on memory the caller owns.
+package enum BLAS {
+  /// Keeps the library to the calling thread: the work is split by a `ThreadTeam`.
+  package static func useOneThread() { openblas_set_num_threads(1) }
+
+  /// Lets the library use `count` threads inside `body`, for the factorizations that no team splits.
+  package static func withThreads<R>(_ count: Int, _ body: () throws -> R) rethrows -> R {
+    openblas_set_num_threads(Int32(count))
+    defer { openblas_set_num_threads(1) }
+    return try body()
+  }
+
+  /// `c = alpha · a · bᵀ + beta · c` with `a` m × k, `b` n × k, `c` m × n, all row-major.
+  package static func multiplyTransposed(
+    _ a: UnsafePointer<Float>, stride strideA: Int, _ b: UnsafePointer<Float>, stride strideB: Int,
+    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
+  ) {
+    guard m > 0, n > 0 else { return }
+    cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasTrans, Int32(m), Int32(n), Int32(k), alpha, a, Int32(strideA), b,
+      Int32(strideB), beta, c, Int32(strideC))
+  }
+
+  /// `c = alpha · a · b + beta · c` with `a` m × k, `b` k × n, `c` m × n, all row-major.
+  package static func multiply(
+    _ a: UnsafePointer<Float>, stride strideA: Int, _ b: UnsafePointer<Float>, stride strideB: Int,
+    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
+  ) {
+    guard m > 0, n > 0 else { return }
+    cblas_sgemm(
+      CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(m), Int32(n), Int32(k), alpha, a, Int32(strideA), b,
+      Int32(strideB), beta, c, Int32(strideC))
+  }
+
+  /// `c = alpha · aᵀ · b + beta · c` with `a` k × m, `b` k × n, `c` m × n, all row-major.
+  package static func multiplyTransposing(
+    _ a: UnsafePointer<Float>, stride strideA: Int, _ b: UnsafePointer<Float>, stride strideB: Int,
+    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
+  ) {
+    guard m > 0, n > 0 else { return }
+    cblas_sgemm(
+      CblasRowMajor, CblasTrans, CblasNoTrans, Int32(m), Int32(n), Int32(k), alpha, a, Int32(strideA), b,
+      Int32(strideB), beta, c, Int32(strideC))
+  }
+
+  /// `a += alpha · x · yᵀ` with `a` m × n, row-major.
+  package static func addOuterProduct(
+    _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, alpha: Float, to a: UnsafeMutablePointer<Float>, stride: Int,
+    m: Int, n: Int
+  ) {
+    guard m > 0, n > 0 else { return }
+    cblas_sger(CblasRowMajor, Int32(m), Int32(n), alpha, x, 1, y, 1, a, Int32(stride))
+  }
+
+  /// The lower Cholesky factor of the symmetric `n` × `n` matrix in `a`, in place; false where it is not positive definite.
+  package static func choleskyLower(_ a: inout [Double], n: Int) -> Bool {
+    LAPACKE_dpotrf(101, Int8(UInt8(ascii: "L")), Int32(n), &a, Int32(n)) == 0
+  }
+
+  /// The inverse of the lower triangular matrix in `a`, in place; false where it is singular.
+  package static func invertLower(_ a: inout [Double], n: Int) -> Bool {
+    LAPACKE_dtrtri(101, Int8(UInt8(ascii: "L")), Int8(UInt8(ascii: "N")), Int32(n), &a, Int32(n)) == 0
+  }
+}

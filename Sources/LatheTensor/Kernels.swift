@@ -1,0 +1,194 @@
+internal import CLatheKernels
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// The kernels of one instruction set.
+///
+/// All methods work on memory the caller owns, and trust the caller for its extent.
+public struct Kernels: @unchecked Sendable {
+  // A table of function pointers that is never written.
+  private let table: UnsafePointer<LatheKernels>
+
+  private init(_ table: UnsafePointer<LatheKernels>) { self.table = table }
+
+  /// The plain C kernels: what every other set is tested against.
+  public static let scalar = Kernels(lathe_kernels_scalar())
+
+  /// Every set this machine can run, slowest first.
+  public static let available: [Kernels] =
+    [.scalar] + [lathe_kernels_neon(), lathe_kernels_avx2(), lathe_kernels_avx512()].compactMap { $0.map(Kernels.init) }
+
+  /// The fastest set this machine can run, or the one the environment variable `LATHE_KERNELS` names.
+  public static let best: Kernels = {
+    let wanted = getenv("LATHE_KERNELS").map { String(cString: $0) }
+    return available.first { $0.name == wanted } ?? available[available.count - 1]
+  }()
+
+  /// The name of the instruction set.
+  public var name: String { String(cString: table.pointee.name) }
+}
+
+extension Kernels {
+  /// The inner product of two vectors.
+  package func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ n: Int) -> Float {
+    table.pointee.dot(a, b, n)
+  }
+
+  /// Adds `b` to `a`.
+  package func add(_ b: UnsafePointer<Float>, to a: UnsafeMutablePointer<Float>, _ n: Int) {
+    table.pointee.add(a, b, n)
+  }
+
+  /// Unpacks `n` codes of `width` bits, least significant bit first, to bytes.
+  package func unpack(_ packed: UnsafePointer<UInt8>, width: Int, into codes: UnsafeMutablePointer<UInt8>, _ n: Int) {
+    table.pointee.unpack(packed, UInt32(width), codes, n)
+  }
+
+  /// Normalizes `n` values by their root mean square and scales them by `weight`.
+  package func rmsNorm(
+    _ x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float, into out: UnsafeMutablePointer<Float>,
+    _ n: Int
+  ) {
+    table.pointee.rms_norm(x, weight, epsilon, out, n)
+  }
+
+  /// Rotates `heads` vectors of `dimension` in place.
+  package func rotate(
+    _ x: UnsafeMutablePointer<Float>, cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>, heads: Int,
+    dimension: Int, interleaved: Bool
+  ) {
+    table.pointee.rope(x, cosine, sine, heads, dimension, interleaved ? 1 : 0)
+  }
+
+  /// Replaces `gate` by `silu(gate) · up`.
+  package func siluMultiply(_ gate: UnsafeMutablePointer<Float>, by up: UnsafePointer<Float>, _ n: Int) {
+    table.pointee.silu_multiply(gate, up, n)
+  }
+
+  /// One query against `count` keys and values whose rows lie `stride` floats apart.
+  package func attend(
+    _ query: UnsafePointer<Float>, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, count: Int, stride: Int,
+    dimension: Int, scale: Float, scores: UnsafeMutablePointer<Float>, into out: UnsafeMutablePointer<Float>
+  ) {
+    table.pointee.attend(query, keys, values, count, stride, dimension, scale, scores, out)
+  }
+
+  /// One step of an online softmax over a tile of scores: row r sees its first `visible + r` columns.
+  package func softmaxTile(
+    _ scores: UnsafeMutablePointer<Float>, rows: Int, columns: Int, stride: Int, visible: Int, scale: Float,
+    peak: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Float>, correction: UnsafeMutablePointer<Float>
+  ) {
+    table.pointee.softmax_tile(scores, rows, columns, stride, visible, scale, peak, sum, correction)
+  }
+
+  /// The logarithm of the sum of exponentials.
+  package func logSumExp(_ x: UnsafePointer<Float>, _ n: Int) -> Float { table.pointee.log_sum_exp(x, n) }
+
+  /// The Kullback-Leibler divergence in nats of softmax(q) from softmax(p).
+  package func divergence(
+    _ p: UnsafePointer<Float>, logSum logSumP: Float, from q: UnsafePointer<Float>, logSum logSumQ: Float, _ n: Int
+  ) -> Float {
+    table.pointee.divergence(p, logSumP, q, logSumQ, n)
+  }
+
+  /// The index of the largest element.
+  package func argmax(_ x: UnsafePointer<Float>, _ n: Int) -> Int { table.pointee.argmax(x, n) }
+
+  /// Rounds a column of `n` weights to integer codes, each row under its own scale and zero point.
+  package func roundColumn(
+    _ w: UnsafePointer<Float>, scale: UnsafePointer<Float>, zero: UnsafePointer<Float>, top: Int,
+    codes: UnsafeMutablePointer<UInt8>, points: UnsafeMutablePointer<Float>, _ n: Int
+  ) {
+    table.pointee.round_column(w, scale, zero, Float(top), codes, points, n)
+  }
+}
+
+// MARK: - Stored rows
+
+/// How the elements of a row lie in memory: plain floats, or blocks that share scales.
+public struct StoredLayout: Hashable, Sendable {
+  /// The name files use: "F32", "BF16", "Q4_0", …
+  public let name: String
+  /// The number of elements in a block.
+  public let elementsPerBlock: Int
+  /// The number of bytes in a block.
+  public let bytesPerBlock: Int
+  fileprivate let index: Int
+
+  /// Every layout there are kernels for.
+  public static let all: [StoredLayout] = {
+    var layouts: [StoredLayout] = []
+    while let type = lathe_stored_type(layouts.count) {
+      layouts.append(
+        StoredLayout(
+          name: String(cString: type.pointee.name), elementsPerBlock: type.pointee.elements,
+          bytesPerBlock: type.pointee.bytes, index: layouts.count))
+    }
+    return layouts
+  }()
+
+  /// The layout called `name`, if there is one.
+  public static func named(_ name: String) -> StoredLayout? { all.first { $0.name == name } }
+
+  /// The bytes a row of `columns` elements takes, or nil where the blocks do not fill it.
+  public func bytes(perRow columns: Int) -> Int? {
+    columns % elementsPerBlock == 0 ? columns / elementsPerBlock * bytesPerBlock : nil
+  }
+}
+
+extension Kernels {
+  /// Decodes a stored row of `n` elements.
+  package func decode(
+    _ layout: StoredLayout, _ row: UnsafePointer<UInt8>, into out: UnsafeMutablePointer<Float>, _ n: Int
+  ) {
+    withUnsafeBytes(of: table.pointee.decode) {
+      $0.assumingMemoryBound(to: type(of: table.pointee.decode.0).self)[layout.index](row, out, n)
+    }
+  }
+
+  /// The inner product of a stored row and a vector.
+  package func dot(
+    _ layout: StoredLayout, _ row: UnsafePointer<UInt8>, _ x: UnsafePointer<Float>, _ n: Int
+  ) -> Float {
+    withUnsafeBytes(of: table.pointee.dot_stored) {
+      $0.assumingMemoryBound(to: type(of: table.pointee.dot_stored.0).self)[layout.index](row, x, n)
+    }
+  }
+}
+
+// MARK: - Integer and ternary rows
+
+/// One row of integer codes, as kernels see it.
+package struct IntegerRow {
+  fileprivate var row: LatheIntegerRow
+
+  package init(
+    codes: UnsafePointer<UInt8>, scales: UnsafePointer<UInt16>, zeros: UnsafePointer<UInt8>?,
+    groupOfColumn: UnsafePointer<UInt16>?, zero: Float, bits: Int, group: Int, columns: Int
+  ) {
+    row = LatheIntegerRow(
+      codes: codes, scales: scales, zeros: zeros, group_of_column: groupOfColumn, zero: zero, bits: UInt32(bits),
+      group: group, n: columns)
+  }
+}
+
+extension Kernels {
+  package func decode(_ row: IntegerRow, into out: UnsafeMutablePointer<Float>) {
+    withUnsafePointer(to: row.row) { table.pointee.decode_integer($0, out) }
+  }
+
+  package func dot(_ row: IntegerRow, _ x: UnsafePointer<Float>) -> Float {
+    withUnsafePointer(to: row.row) { table.pointee.dot_integer($0, x) }
+  }
+
+  package func decodeTernary(
+    _ codes: UnsafePointer<UInt8>, scales: UnsafePointer<UInt16>, group: Int, into out: UnsafeMutablePointer<Float>,
+    _ n: Int
+  ) {
+    table.pointee.decode_ternary(codes, scales, group, out, n)
+  }
+}

@@ -1,0 +1,118 @@
+internal import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// A fixed team of threads that share out the pieces of one piece of work at a time.
+///
+/// The caller works too. Between pieces of work the others spin for some microseconds, since the next one
+/// is usually near, and then sleep. A team lives as long as the process.
+public final class ThreadTeam: @unchecked Sendable {
+  // All mutable state is atomic or guarded by `mutex`.
+  /// The number of threads, the caller included.
+  public let count: Int
+
+  private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+  private let generation = Atomic<Int>(0)
+  private let next = Atomic<Int>(0)
+  private let finished = Atomic<Int>(0)
+  private let busy = Atomic<Bool>(false)
+  private var pieces = 0
+  private var body: ((Int) -> Void)?
+
+  /// The number of threads the machine can run at once.
+  public static var hardwareCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
+  /// Starts a team of `count` threads; one a processor by default.
+  public init(count: Int = ThreadTeam.hardwareCount) {
+    self.count = min(max(1, count), 256)
+    pthread_mutex_init(mutex, nil)
+    pthread_cond_init(condition, nil)
+    BLAS.useOneThread()
+    for _ in 1..<max(1, self.count) { start() }
+  }
+
+  /// Runs `body` once for each of `0 ..< pieces`, and returns when all are done.
+  ///
+  /// A call from inside `body` runs on the calling thread alone.
+  public func run(_ pieces: Int, _ body: (Int) -> Void) {
+    if count == 1 || pieces <= 1 || busy.exchange(true, ordering: .acquiring) {
+      for piece in 0..<pieces { body(piece) }
+      return
+    }
+    withoutActuallyEscaping(body) { body in
+      self.body = body
+      self.pieces = pieces
+      next.store(0, ordering: .relaxed)
+      finished.store(0, ordering: .relaxed)
+      pthread_mutex_lock(mutex)
+      generation.add(1, ordering: .releasing)
+      pthread_cond_broadcast(condition)
+      pthread_mutex_unlock(mutex)
+      work(body)
+      var spins = 0
+      while finished.load(ordering: .acquiring) < count - 1 {
+        spins += 1
+        if spins > 2000 { sched_yield() }
+      }
+      self.body = nil
+    }
+    busy.store(false, ordering: .releasing)
+  }
+
+  /// Splits `0 ..< total` into runs of about equal size, each a multiple of `grain` but for the last.
+  public func split(_ total: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+    guard total > 0 else { return }
+    // Twice as many runs as threads, so that one slow thread does not hold up the others.
+    let wanted = count == 1 ? 1 : 2 * count
+    let size = max(grain, ((total + wanted - 1) / wanted + grain - 1) / grain * grain)
+    run((total + size - 1) / size) { body($0 * size..<min(total, ($0 + 1) * size)) }
+  }
+
+  private func work(_ body: (Int) -> Void) {
+    while true {
+      let piece = next.add(1, ordering: .relaxed).oldValue
+      guard piece < pieces else { return }
+      body(piece)
+    }
+  }
+
+  private func start() {
+    #if canImport(Darwin)
+    var thread: pthread_t?
+    #else
+    var thread = pthread_t()
+    #endif
+    let created = pthread_create(
+      &thread, nil,
+      { raw in
+        #if canImport(Darwin)
+        Unmanaged<ThreadTeam>.fromOpaque(raw).takeRetainedValue().serve()
+        #else
+        if let raw { Unmanaged<ThreadTeam>.fromOpaque(raw).takeRetainedValue().serve() }
+        #endif
+        return nil
+      }, Unmanaged.passRetained(self).toOpaque())
+    precondition(created == 0, "the system refuses another thread")
+  }
+
+  private func serve() {
+    var seen = 0
+    while true {
+      var spins = 0
+      while generation.load(ordering: .acquiring) == seen && spins < 4000 { spins += 1 }
+      if generation.load(ordering: .acquiring) == seen {
+        pthread_mutex_lock(mutex)
+        while generation.load(ordering: .acquiring) == seen { pthread_cond_wait(condition, mutex) }
+        pthread_mutex_unlock(mutex)
+      }
+      seen += 1
+      if let body { work(body) }
+      finished.add(1, ordering: .releasing)
+    }
+  }
+}
