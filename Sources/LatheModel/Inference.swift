@@ -55,26 +55,10 @@ public final class Inference {
     return logits
   }
 
-  /// Reads `tokens` from an empty context and hands out the logits at each position, a run of positions at a time.
-  ///
-  /// - Parameter body: receives the first position of the run, the number of positions, and their logits, row by row.
-  package func forEachLogits(
-    of tokens: ArraySlice<Int32>, cache: KeyValueCache, _ body: (Int, Int, UnsafePointer<Float>) -> Void
-  ) {
+  /// Reads `tokens` from an empty context; the logits at each position are taken from the result, a run at a time.
+  package func readLogits(of tokens: [Int32], cache: KeyValueCache) -> LogitsReader {
     cache.truncate(to: 0)
-    // At most 64 MiB of logits at a time, whatever the vocabulary.
-    let run = max(1, min(Self.batch, (1 << 24) / configuration.vocabularySize))
-    let logits = UnsafeMutablePointer<Float>.allocate(capacity: run * configuration.vocabularySize)
-    defer { logits.deallocate() }
-    for start in stride(from: 0, to: tokens.count, by: Self.batch) {
-      let piece = tokens.dropFirst(start).prefix(Self.batch)
-      let hidden = hiddenStates(piece, cache: cache)
-      for first in stride(from: 0, to: piece.count, by: run) {
-        let count = min(run, piece.count - first)
-        head(hidden + first * configuration.hiddenSize, tokens: count, into: logits)
-        body(start + first, count, logits)
-      }
-    }
+    return LogitsReader(self, tokens, cache)
   }
 
   /// Throws where an id is not in the vocabulary.
@@ -99,7 +83,7 @@ public final class Inference {
   }
 
   /// The hidden states after the last block; valid until the next call.
-  private func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<Float> {
+  fileprivate func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<Float> {
     reserve(tokens.count)
     embed(tokens, into: scratch.hidden.pointer)
     for (layer, block) in model.blocks.enumerated() {
@@ -110,7 +94,7 @@ public final class Inference {
   }
 
   /// Logits of `tokens` hidden states, which are normalized in place.
-  private func head(_ hidden: UnsafeMutablePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>) {
+  fileprivate func head(_ hidden: UnsafeMutablePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>) {
     normalize(hidden, model.finalNorm, tokens, into: hidden)
     model.effectiveHead(hidden, tokens: tokens, into: out, team: team)
   }
@@ -213,6 +197,43 @@ public final class Inference {
 
   private func reserve(_ tokens: Int) {
     if tokens > scratch.tokens { scratch = Scratch(configuration, tokens: tokens) }
+  }
+}
+
+/// Hands out the logits of a text, a run of positions at a time, so that no more than a run's are held.
+///
+/// Two models with one vocabulary give runs of equal length, and can be read side by side.
+package final class LogitsReader {
+  private let inference: Inference
+  private let tokens: [Int32]
+  private let cache: KeyValueCache
+  private let run: Int
+  private let logits: FloatBuffer
+  private var hidden: UnsafeMutablePointer<Float>?
+  private var batch = 0..<0
+  private var position = 0
+
+  fileprivate init(_ inference: Inference, _ tokens: [Int32], _ cache: KeyValueCache) {
+    (self.inference, self.tokens, self.cache) = (inference, tokens, cache)
+    let vocabulary = inference.configuration.vocabularySize
+    // At most 64 MiB of logits at a time, whatever the vocabulary.
+    run = max(1, min(Inference.batch, tokens.count, (1 << 24) / vocabulary))
+    logits = FloatBuffer(run * vocabulary)
+  }
+
+  /// The first position of the next run, the number of positions, and their logits, row by row, valid until the next call.
+  package func next() -> (first: Int, count: Int, logits: UnsafePointer<Float>)? {
+    guard position < tokens.count else { return nil }
+    if position == batch.upperBound {
+      batch = position..<min(position + Inference.batch, tokens.count)
+      hidden = inference.hiddenStates(tokens[batch], cache: cache)
+    }
+    guard let hidden else { return nil }
+    let count = min(run, batch.upperBound - position)
+    let from = hidden + (position - batch.lowerBound) * inference.configuration.hiddenSize
+    inference.head(from, tokens: count, into: logits.pointer)
+    defer { position += count }
+    return (position, count, UnsafePointer(logits.pointer))
   }
 }
 

@@ -28,6 +28,36 @@ public struct JSONObject {
     }
   }
 
+  /// The `config.json` of a model that comes from another kind of file.
+  package init(describing model: Model) {
+    let c = model.configuration
+    var rotary: [String: Any] = ["rope_theta": Double(c.rotary.base), "rope_type": "default"]
+    switch c.rotary.scaling {
+    case .none: break
+    case .linear(let factor):
+      rotary["rope_type"] = "linear"
+      rotary["factor"] = Double(factor)
+    case .llama3(let factor, let low, let high, let context):
+      rotary["rope_type"] = "llama3"
+      rotary["factor"] = Double(factor)
+      rotary["low_freq_factor"] = Double(low)
+      rotary["high_freq_factor"] = Double(high)
+      rotary["original_max_position_embeddings"] = context
+    case .factors(let factors):
+      rotary["rope_type"] = "factors"
+      rotary["factors"] = factors.map(Double.init)
+    }
+    self.init(
+      place: "config.json",
+      members: [
+        "architectures": ["LlamaForCausalLM"], "model_type": model.architecture.names.sorted()[0],
+        "hidden_size": c.hiddenSize, "num_hidden_layers": c.layers, "num_attention_heads": c.heads,
+        "num_key_value_heads": c.keyValueHeads, "head_dim": c.headDimension, "intermediate_size": c.feedForwardSize,
+        "vocab_size": c.vocabularySize, "max_position_embeddings": c.contextLength, "hidden_act": "silu",
+        "rms_norm_eps": Double(c.normEpsilon), "tie_word_embeddings": c.tiesEmbeddings, "rope_parameters": rotary,
+      ])
+  }
+
   private init(place: String, members: [String: Any]) { (self.place, self.members) = (place, members) }
 
   /// The keys.
@@ -49,6 +79,9 @@ public struct JSONObject {
     if let one = integer(key) { return [one] }
     return (members[key] as? [NSNumber])?.compactMap { Int(exactly: $0.doubleValue) } ?? []
   }
+
+  /// The numbers under `key`.
+  public func numbers(_ key: String) -> [Double]? { (members[key] as? [NSNumber])?.map(\.doubleValue) }
 
   /// The truth value under `key`.
   public func flag(_ key: String) -> Bool? { members[key] as? Bool }

@@ -54,4 +54,24 @@ public final class CalibrationStream {
     }
     return error / max(energy, .leastNormalMagnitude)
   }
+
+  /// Writes both streams.
+  func save(to file: AtomicFile) throws(Problem) {
+    for buffer in [original, quantized] {
+      try file.write(UnsafeRawBufferPointer(start: buffer.pointer, count: buffer.count * MemoryLayout<Float>.stride))
+    }
+  }
+
+  /// Takes over what `save` wrote; false where it is not of this size.
+  func restore(from bytes: Bytes) -> Bool {
+    let half = original.count * MemoryLayout<Float>.stride
+    guard bytes.count == 2 * half else { return false }
+    bytes.withUnsafeBytes { raw in
+      UnsafeMutableRawBufferPointer(start: original.pointer, count: half)
+        .copyMemory(from: UnsafeRawBufferPointer(rebasing: raw[..<half]))
+      UnsafeMutableRawBufferPointer(start: quantized.pointer, count: half)
+        .copyMemory(from: UnsafeRawBufferPointer(rebasing: raw[half...]))
+    }
+    return true
+  }
 }

@@ -1,3 +1,4 @@
+public import LatheEncoding
 public import LatheModel
 
 /// What became of one weight.
@@ -6,8 +7,8 @@ public struct WeightOutcome: Codable, Hashable, Sendable {
   public let site: Site
   /// The method's name.
   public let method: String
-  /// The encoding's label.
-  public let encoding: String
+  /// The encoding.
+  public let encoding: EncodingDescription
   /// The bits a weight costs, everything counted.
   public let bitsPerWeight: Double
   /// ‖W - Ŵ‖² / ‖W‖².

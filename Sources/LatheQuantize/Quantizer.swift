@@ -74,7 +74,7 @@ public struct Quantizer {
       let error = weight.error(of: encoded.decoded(), given: evidence, team: team)
       block.weights[role]?.weight = encoded
       return WeightOutcome(
-        site: site, method: type(of: rule.method.method).card.name, encoding: encoded.encoding.label,
+        site: site, method: type(of: rule.method.method).card.name, encoding: encoded.encoding.description,
         bitsPerWeight: encoded.bitsPerWeight, weightError: error.weight, outputError: error.output,
         seconds: start.duration(to: clock.now) / .seconds(1))
     } catch {

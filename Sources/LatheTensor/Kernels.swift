@@ -192,3 +192,11 @@ extension Kernels {
     table.pointee.decode_ternary(codes, scales, group, out, n)
   }
 }
+
+extension Kernels {
+  /// e to the power of `x`, by the system's mathematics library.
+  package static func exponential(_ x: Float) -> Float { expf(x) }
+
+  /// The natural logarithm of `x`.
+  package static func logarithm(_ x: Float) -> Float { logf(x) }
+}

@@ -1,3 +1,39 @@
 import ArgumentParser
+import LatheTensor
 
-@main struct Lathe: ParsableCommand {}
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// The command: one file for each verb.
+struct Lathe: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "lathe",
+    abstract: "Makes LLaMA-family language models small, and shows what that costs.",
+    discussion: """
+      MODEL is a folder in Hugging Face form, a .gguf file, a llama2.c checkpoint (.bin, its tokenizer beside it), or
+      a folder that `lathe quantize` wrote.
+
+      Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 missing input, 70 internal error, 73 output cannot be
+      created, 74 reading or writing failed, 75 try again; 130 and 143 after an interruption: `quantize` and `study`
+      continue when the same command is given again.
+      """,
+    version: "0.1.0",
+    subcommands: [Inspect.self, Tokenize.self, Run.self, Quantize.self, Eval.self, Bench.self])
+}
+
+@main enum Main {
+  static func main() {
+    do {
+      var command = try Lathe.parseAsRoot()
+      try command.run()
+    } catch let problem as Problem {
+      Output.error(problem.description)
+      exit(problem.kind.rawValue)
+    } catch {
+      Lathe.exit(withError: error)
+    }
+  }
+}

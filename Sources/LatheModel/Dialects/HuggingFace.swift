@@ -72,6 +72,8 @@ public enum HuggingFaceDialect: CheckpointDialect {
         highFactor: Float(try scaling.required("high_freq_factor", scaling.number("high_freq_factor"))),
         originalContext: try scaling.required(
           "original_max_position_embeddings", scaling.integer("original_max_position_embeddings")))
+    case "factors":
+      rotary.scaling = .factors(try scaling.required("factors", scaling.numbers("factors")).map(Float.init))
     case let other:
       throw Problem(
         .badData, "the rotary scaling \"\(other)\" is not supported", at: json.place,

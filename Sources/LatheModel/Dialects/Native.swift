@@ -53,6 +53,11 @@ public enum NativeDialect: CheckpointDialect {
     /// The number of inputs.
     public var columns: Int
 
+    /// An entry of the given members.
+    public init(encoding: EncodingDescription, rows: Int, columns: Int) {
+      (self.encoding, self.rows, self.columns) = (encoding, rows, columns)
+    }
+
     /// The entry of `matrix`.
     public init(_ matrix: EncodedMatrix) {
       (encoding, rows, columns) = (matrix.encoding.description, matrix.rows, matrix.columns)

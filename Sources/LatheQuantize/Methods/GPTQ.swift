@@ -128,7 +128,7 @@ struct Sweep<G: Grid> {
   }
 
   private mutating func round(_ j: Int, under fitted: G.Parameters, into points: inout [Float]) {
-    let rows = rows
+    let rows = rows, grid = grid
     codes.withUnsafeMutableBufferPointer { codes in
       columns.values.withUnsafeBufferPointer { values in
         points.withUnsafeMutableBufferPointer { points in
@@ -142,7 +142,7 @@ struct Sweep<G: Grid> {
 
   /// Takes the error of column `j` from the columns up to `end`.
   private mutating func spread(_ j: Int, _ points: [Float], to end: Int, errors: inout Matrix, row: Int) {
-    let n = columns.rows, rows = rows
+    let n = columns.rows, rows = rows, factor = factor
     let scale = 1 / factor.upper[j, j]
     errors.values.withUnsafeMutableBufferPointer { errors in
       columns.values.withUnsafeMutableBufferPointer { values in
@@ -161,7 +161,7 @@ struct Sweep<G: Grid> {
 
   /// Takes the errors of the block `first ..< end` from all later columns.
   private mutating func spreadBlock(_ first: Int, _ end: Int, _ errors: Matrix) {
-    let n = columns.rows, rows = rows
+    let n = columns.rows, rows = rows, factor = factor
     guard end < n else { return }
     errors.values.withUnsafeBufferPointer { errors in
       columns.values.withUnsafeMutableBufferPointer { values in

@@ -1,0 +1,192 @@
+internal import Foundation
+public import LatheModel
+public import LatheTensor
+
+/// What a text measured of a model, and of its distance to a reference.
+public struct PerplexityResult: Codable, Hashable, Sendable {
+  private enum CodingKeys: String, CodingKey {
+    case protocolName = "protocol"
+    case perplexity, nll, tokens, windows, window
+    case standardError = "nll_standard_error"
+    case divergence
+  }
+  /// The protocol's name.
+  public var protocolName: String
+  /// The exponential of `nll`.
+  public var perplexity: Double
+  /// The mean negative log-likelihood of the scored tokens, in nats.
+  public var nll: Double
+  /// The standard error of `nll`, from the windows' means.
+  public var standardError: Double
+  /// The number of tokens scored.
+  public var tokens: Int
+  /// The number of windows read.
+  public var windows: Int
+  /// The tokens in a window.
+  public var window: Int
+  /// The distance to the reference, where there was one.
+  public var divergence: DivergenceResult?
+}
+
+/// The Kullback-Leibler divergence of a model's next-token distributions from a reference's, in nats.
+public struct DivergenceResult: Codable, Hashable, Sendable {
+  private enum CodingKeys: String, CodingKey {
+    case mean = "kl_mean"
+    case standardError = "kl_standard_error"
+    case median = "kl_median"
+    case percentile90 = "kl_p90"
+    case percentile95 = "kl_p95"
+    case percentile99 = "kl_p99"
+    case percentile999 = "kl_p99_9"
+    case maximum = "kl_max"
+    case topAgreement = "top1_agreement"
+    case referencePerplexity = "reference_perplexity"
+  }
+  /// The mean over scored positions, and its standard error.
+  public var mean, standardError: Double
+  /// Percentiles over scored positions.
+  public var median, percentile90, percentile95, percentile99, percentile999, maximum: Double
+  /// The share of positions where both models' likeliest tokens are the same.
+  public var topAgreement: Double
+  /// The reference's own perplexity on the same tokens.
+  public var referencePerplexity: Double
+}
+
+/// Measures perplexity, and divergence from a reference, in float arithmetic on the packed weights.
+public struct Perplexity {
+  private let model: Inference
+  private let reference: Inference?
+
+  /// A measurement of `model`, beside `reference` where there is one.
+  ///
+  /// - Throws: `Problem` of kind `usage` where the two do not share a vocabulary.
+  public init(_ model: Model, reference: Model? = nil, team: ThreadTeam) throws(Problem) {
+    if let reference, reference.configuration.vocabularySize != model.configuration.vocabularySize {
+      throw Problem(
+        .usage,
+        "the reference knows \(reference.configuration.vocabularySize) tokens, the model \(model.configuration.vocabularySize)",
+        cure: "divergence needs models with one vocabulary")
+    }
+    self.model = Inference(model, team: team)
+    self.reference = reference.map { Inference($0, team: team) }
+  }
+
+  /// Scores `windows`.
+  ///
+  /// - Parameters:
+  ///   - firstScored: the first position of a window whose token counts; at least 1.
+  ///   - progress: receives the number of windows read and the perplexity so far.
+  /// - Throws: `Problem` of kind `badData` where a token is foreign or the model's outputs are not finite.
+  public func measure(
+    _ windows: [[Int32]], protocolName: String, firstScored: Int = 1, progress: (Int, Double) -> Void = { _, _ in }
+  ) throws(Problem) -> PerplexityResult {
+    var sum = 0.0, referenceSum = 0.0, agreements = 0
+    var means: [Double] = []
+    var divergences: [Float] = []
+    let cache = KeyValueCache(model.configuration, sharesLayers: true)
+    let referenceCache = reference.map { KeyValueCache($0.configuration, sharesLayers: true) }
+    for (index, window) in windows.enumerated() {
+      try model.checkTokens(window)
+      let scores = Slots(window.count)
+      let rows = model.readLogits(of: window, cache: cache)
+      let exact = reference.flatMap { r in referenceCache.map { r.readLogits(of: window, cache: $0) } }
+      while let run = rows.next() {
+        score(window, firstScored, scores, run.first, run.count, run.logits, exact?.next()?.logits)
+      }
+      let scored = scores.all[min(firstScored, window.count)...]
+      let windowSum = scored.reduce(0.0) { $0 + Double($1.nll) }
+      guard windowSum.isFinite else {
+        throw Problem(.badData, "the model's outputs are not finite in window \(index + 1)", cure: "its weights are damaged")
+      }
+      sum += windowSum
+      means.append(windowSum / Double(scored.count))
+      if reference != nil {
+        divergences.append(contentsOf: scored.map(\.divergence))
+        referenceSum += scored.reduce(0.0) { $0 + Double($1.referenceNLL) }
+        agreements += scored.count { $0.agrees }
+      }
+      progress(index + 1, exp(means.reduce(0, +) / Double(means.count)))
+    }
+    let tokens = windows.reduce(0) { $0 + $1.count - firstScored }
+    let nll = sum / Double(tokens)
+    return PerplexityResult(
+      protocolName: protocolName, perplexity: exp(nll), nll: nll, standardError: Self.standardError(means), tokens: tokens,
+      windows: windows.count, window: windows.first?.count ?? 0,
+      divergence: reference == nil
+        ? nil : Self.summary(divergences, agreements: agreements, referenceNLL: referenceSum / Double(tokens)))
+  }
+
+  // MARK: Scoring
+
+  private struct Score {
+    var nll: Float = 0
+    var referenceNLL: Float = 0
+    var divergence: Float = 0
+    var agrees = false
+  }
+
+  /// A place for the score of each position.
+  private final class Slots: @unchecked Sendable {
+    // Threads write different positions, and nobody reads before all are done.
+    private let places: UnsafeMutableBufferPointer<Score>
+    init(_ count: Int) {
+      places = .allocate(capacity: count)
+      places.initialize(repeating: Score())
+    }
+    deinit { places.deallocate() }
+    var all: UnsafeMutableBufferPointer<Score> { places }
+    subscript(position: Int) -> Score {
+      get { places[position] }
+      set { places[position] = newValue }
+    }
+  }
+
+  /// Scores the tokens that follow `count` positions from `first` on, given their logits.
+  private func score(
+    _ window: [Int32], _ firstScored: Int, _ scores: Slots, _ first: Int, _ count: Int, _ logits: UnsafePointer<Float>,
+    _ reference: UnsafePointer<Float>?
+  ) {
+    let n = model.configuration.vocabularySize
+    model.team.split(count, grain: 8) { range in
+      for i in range where first + i + 1 < window.count && first + i + 1 >= firstScored {
+        let target = Int(window[first + i + 1])
+        let row = logits + i * n
+        let logSum = Kernels.best.logSumExp(row, n)
+        var score = Score()
+        score.nll = logSum - row[target]
+        if let exact = reference.map({ $0 + i * n }) {
+          let exactSum = Kernels.best.logSumExp(exact, n)
+          score.referenceNLL = exactSum - exact[target]
+          // Rounding may leave a divergence of equal rows a hair below zero.
+          score.divergence = max(0, Kernels.best.divergence(exact, logSum: exactSum, from: row, logSum: logSum, n))
+          score.agrees = Kernels.best.argmax(row, n) == Kernels.best.argmax(exact, n)
+        }
+        scores[first + i + 1] = score
+      }
+    }
+  }
+
+  // MARK: Statistics
+
+  private static func standardError(_ values: [Double]) -> Double {
+    guard values.count > 1 else { return 0 }
+    let mean = values.reduce(0, +) / Double(values.count)
+    let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)
+    return (variance / Double(values.count)).squareRoot()
+  }
+
+  private static func summary(_ values: [Float], agreements: Int, referenceNLL: Double) -> DivergenceResult {
+    let sorted = values.sorted()
+    func percentile(_ p: Double) -> Double {
+      // Linear between neighbours, as numpy does.
+      let place = p * Double(sorted.count - 1), low = Int(place)
+      let high = min(low + 1, sorted.count - 1)
+      return Double(sorted[low]) + (place - Double(low)) * Double(sorted[high] - sorted[low])
+    }
+    return DivergenceResult(
+      mean: values.reduce(0.0) { $0 + Double($1) } / Double(values.count), standardError: standardError(values.map(Double.init)),
+      median: percentile(0.5), percentile90: percentile(0.9), percentile95: percentile(0.95), percentile99: percentile(0.99),
+      percentile999: percentile(0.999), maximum: Double(sorted.last ?? 0),
+      topAgreement: Double(agreements) / Double(values.count), referencePerplexity: exp(referenceNLL))
+  }
+}

@@ -1,0 +1,73 @@
+import Foundation
+import LatheFormats
+public import LatheTensor
+public import LatheText
+
+extension Tokenizer {
+  /// The tokenizer that belongs to the model at `path`.
+  ///
+  /// A folder holds it as `tokenizer.model`, `tokenizer.json` or, where `quantize` wrote it out of a GGUF,
+  /// `tokenizer.gguf`; a `.gguf` carries it; beside a llama2.c checkpoint lies `tokenizer.bin`, `tokenizer.model`
+  /// or `tok<vocabulary>.bin`. A path that is a tokenizer itself is read as one.
+  ///
+  /// - Parameter override: a tokenizer file or folder to read instead.
+  /// - Throws: `Problem` where there is none, or it is damaged.
+  public static func forModel(at path: String, override: String? = nil) throws(Problem) -> Tokenizer {
+    if let override { return try load(path: override) }
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+      throw Problem(.noInput, "no such file or folder", at: path, cure: "check the path")
+    }
+    if isFolder.boolValue {
+      let carried = path + "/tokenizer.gguf"
+      return FileManager.default.fileExists(atPath: carried) ? try gguf(carried) : try load(path: path)
+    }
+    guard let format = try? FormatCatalog.format(of: path) else { return try load(path: path) }
+    if format is GGUF.Type { return try gguf(path) }
+    let folder = (path as NSString).deletingLastPathComponent
+    var names = ["tokenizer.bin", "tokenizer.model", "tokenizer.json"]
+    if format is Llama2C.Type, let size = try Checkpoint(reading: path).metadata["llama2c.vocab_size"]?.integer {
+      names += ["tok\(size).model", "tok\(size).bin"]
+    }
+    for name in names {
+      let candidate = folder.isEmpty ? name : folder + "/" + name
+      if FileManager.default.fileExists(atPath: candidate) { return try load(path: candidate) }
+    }
+    throw Problem(
+      .noInput, "no tokenizer beside the model", at: path,
+      cure: "give --tokenizer FILE, or put \(names.joined(separator: " or ")) into the folder")
+  }
+
+  /// The vocabulary in the metadata of the GGUF at `path`.
+  private static func gguf(_ path: String) throws(Problem) -> Tokenizer {
+    let checkpoint = try Checkpoint(reading: path)
+    do throws(Problem) {
+      return try Tokenizer(gguf: GGUFVocabulary(metadata: checkpoint.metadata))
+    } catch {
+      throw error.located(at: path)
+    }
+  }
+}
+
+extension GGUFVocabulary {
+  /// The vocabulary in a GGUF's metadata.
+  ///
+  /// - Throws: `Problem` of kind `badData` where there is none.
+  init(metadata: [String: MetadataValue]) throws(Problem) {
+    func value(_ key: String) -> MetadataValue? { metadata["tokenizer.ggml." + key] }
+    func bytes(_ key: String) -> [[UInt8]] { value(key)?.array?.slices?.map { $0.elements(as: UInt8.self) } ?? [] }
+    guard let model = value("model")?.text else {
+      throw Problem(.badData, "the file carries no tokenizer", cure: "give --tokenizer FILE")
+    }
+    let end = ["eos_token_id", "eot_token_id", "eom_token_id"].compactMap {
+      value($0)?.integer.flatMap { Int32(exactly: $0) }
+    }
+    self.init(
+      model: model, pre: value("pre")?.text ?? "default", tokens: bytes("tokens"),
+      scores: value("scores")?.array?.floats ?? [], types: value("token_type")?.array?.int32s ?? [], merges: bytes("merges"),
+      beginningOfSequence: value("bos_token_id")?.integer.flatMap { Int32(exactly: $0) },
+      endOfSequence: end.reduce(into: []) { if !$0.contains($1) { $0.append($1) } },
+      addsBeginningOfSequence: value("add_bos_token")?.flag, addsEndOfSequence: value("add_eos_token")?.flag ?? false,
+      addsSpacePrefix: value("add_space_prefix")?.flag)
+  }
+}

@@ -1,0 +1,98 @@
+import ArgumentParser
+import Foundation
+import LatheModel
+import LatheTensor
+import LatheText
+
+/// The options every command takes.
+struct CommonOptions: ParsableArguments {
+  @Flag(help: "Print one JSON object on standard output, and everything else on standard error.")
+  var json = false
+
+  @Option(help: ArgumentHelp("The number of threads (default: one a processor).", valueName: "n"))
+  var threads: Int?
+
+  func validate() throws {
+    if let threads, !(1...256).contains(threads) { throw ValidationError("--threads takes 1 to 256, not \(threads)") }
+  }
+
+  /// A team of as many threads as asked for.
+  func makeTeam() -> ThreadTeam { ThreadTeam(count: threads ?? ThreadTeam.hardwareCount) }
+}
+
+/// The options of commands that read a tokenizer.
+struct TokenizerOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("The tokenizer's file, where it does not lie with the model.", valueName: "file"))
+  var tokenizer: String?
+}
+
+/// Where text goes: results to standard output, all else to standard error.
+enum Output {
+  static func line(_ text: String = "") { print(text) }
+
+  static func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+
+  static func error(_ text: String) { note("lathe: " + text) }
+
+  /// Prints without a newline, at once.
+  static func piece(_ text: String) {
+    FileHandle.standardOutput.write(Data(text.utf8))
+  }
+
+  static func json(_ value: some Encodable) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+  }
+}
+
+/// A line on standard error that says how far a piece of work is and how long the rest will take.
+///
+/// On a terminal the line is written over; elsewhere a line appears now and then.
+final class ProgressLine {
+  private let total: Int
+  private let what: String
+  private let start = ContinuousClock().now
+  private var last: ContinuousClock.Instant?
+  private let isTerminal = isatty(2) != 0
+
+  init(_ what: String, total: Int) { (self.what, self.total) = (what, total) }
+
+  func update(_ done: Int, _ detail: String = "") {
+    let now = ContinuousClock().now
+    let wait: Duration = isTerminal ? .milliseconds(100) : .seconds(10)
+    if let last, now - last < wait, done < total { return }
+    if last == nil, !isTerminal, now - start < wait { return }
+    last = now
+    let passed = (now - start) / .seconds(1)
+    let left = done > 0 && done < total ? ", \(Format.duration(passed / Double(done) * Double(total - done))) left" : ""
+    let text = "\(what) \(done)/\(total)\(detail.isEmpty ? "" : ", " + detail)\(left)"
+    FileHandle.standardError.write(Data((isTerminal ? "\r\u{1B}[K" + text : text + "\n").utf8))
+  }
+
+  /// Clears the line.
+  func finish() {
+    if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+  }
+}
+
+/// How figures are written.
+enum Format {
+  static func number(_ value: Double, _ places: Int) -> String { String(format: "%.\(places)f", value) }
+
+  static func error(_ value: Double) -> String { String(format: "%.3g", value) }
+
+  static func bytes(_ count: Int) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    var value = Double(count), unit = 0
+    while value >= 1024, unit + 1 < units.count { (value, unit) = (value / 1024, unit + 1) }
+    return unit == 0 ? "\(count) B" : String(format: "%.1f %@", value, units[unit])
+  }
+
+  static func duration(_ seconds: Double) -> String {
+    if seconds < 10 { return String(format: "%.1f s", seconds) }
+    if seconds < 60 { return String(format: "%.0f s", seconds) }
+    if seconds < 3600 { return String(format: "%d min %02d s", Int(seconds) / 60, Int(seconds) % 60) }
+    return String(format: "%d h %02d min", Int(seconds) / 3600, Int(seconds) / 60 % 60)
+  }
+}

@@ -1,0 +1,111 @@
+import ArgumentParser
+import LatheEncoding
+import LatheFormats
+import LatheModel
+import LatheTensor
+
+struct Inspect: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Show what a model is: architecture, parameters, tensors, real bits a weight, what executes each.")
+
+  @Argument(help: "The model.") var model: String
+  @OptionGroup var common: CommonOptions
+
+  func run() throws {
+    let model = try Model(reading: self.model)
+    let summary = Summary(model, path: self.model, fileBytes: try ModelSize.fileBytes(at: self.model))
+    if common.json {
+      try Output.json(summary)
+    } else {
+      summary.print()
+    }
+  }
+
+  /// What the command tells.
+  struct Summary: Encodable {
+    let path, architecture: String
+    let parameters, layers, hiddenSize, heads, keyValueHeads, feedForward, vocabulary, context: Int
+    let bitsPerWeight, bitsPerQuantizedWeight: Double
+    let fileBytes: Int
+    let tensors: [Tensor]
+
+    struct Tensor: Encodable {
+      let name, encoding: String
+      let rows, columns: Int
+      let bitsPerWeight: Double
+      let execution: String
+      enum CodingKeys: String, CodingKey {
+        case name, encoding, rows, columns, execution
+        case bitsPerWeight = "bits_per_weight"
+      }
+    }
+
+    enum CodingKeys: String, CodingKey {
+      case path, architecture, parameters, layers, heads, vocabulary, context, tensors
+      case hiddenSize = "hidden_size"
+      case keyValueHeads = "key_value_heads"
+      case feedForward = "feed_forward_size"
+      case bitsPerWeight = "bits_per_weight"
+      case bitsPerQuantizedWeight = "bits_per_block_weight"
+      case fileBytes = "file_bytes"
+    }
+
+    init(_ model: Model, path: String, fileBytes: Int) {
+      let c = model.configuration
+      self.path = path
+      architecture = model.architecture.names.sorted().joined(separator: ", ")
+      parameters = model.parameterCount
+      (layers, hiddenSize, heads, keyValueHeads) = (c.layers, c.hiddenSize, c.heads, c.keyValueHeads)
+      (feedForward, vocabulary, context) = (c.feedForwardSize, c.vocabularySize, c.contextLength)
+      (bitsPerWeight, bitsPerQuantizedWeight) = (model.bitsPerWeight, model.bitsPerQuantizedWeight)
+      self.fileBytes = fileBytes
+      var tensors = [Tensor("embedding", model.embedding)]
+      for (layer, block) in model.blocks.enumerated() {
+        for role in Role.allCases {
+          if let linear = block.weights[role] { tensors.append(Tensor(Site(layer, role).description, linear.weight)) }
+        }
+      }
+      if let head = model.head { tensors.append(Tensor("head", head.weight)) }
+      self.tensors = tensors
+    }
+
+    func print() {
+      Output.line("\(path): \(architecture), \(parameters) parameters, \(Format.bytes(fileBytes))")
+      Output.line(
+        "\(layers) layers, hidden \(hiddenSize), heads \(heads):\(keyValueHeads), feed-forward \(feedForward),"
+          + " vocabulary \(vocabulary), context \(context)")
+      Output.line(
+        "\(Format.number(bitsPerQuantizedWeight, 3)) bits a weight in the blocks, \(Format.number(bitsPerWeight, 3)) over the whole model")
+      Output.line()
+      // Runs of tensors that are alike take one line.
+      Output.line("tensors                    shape            encoding     bits    executed by")
+      var index = 0
+      while index < tensors.count {
+        let first = tensors[index]
+        var end = index + 1
+        while end < tensors.count, first.isLike(tensors[end]) { end += 1 }
+        let name = end - index == 1 ? first.name : "\(first.name) … \(tensors[end - 1].name) (\(end - index))"
+        Output.line(
+          pad(name, 26) + " " + pad("\(first.rows) × \(first.columns)", 16) + " " + pad(first.encoding, 12) + " "
+            + pad(Format.number(first.bitsPerWeight, 3), 7) + " " + first.execution)
+        index = end
+      }
+    }
+
+    private func pad(_ text: String, _ width: Int) -> String {
+      text + String(repeating: " ", count: max(0, width - text.count))
+    }
+  }
+}
+
+extension Inspect.Summary.Tensor {
+  init(_ name: String, _ matrix: EncodedMatrix) {
+    self.init(
+      name: name, encoding: matrix.encoding.label, rows: matrix.rows, columns: matrix.columns,
+      bitsPerWeight: matrix.bitsPerWeight, execution: "\(Kernels.best.name), float activations")
+  }
+
+  func isLike(_ other: Self) -> Bool {
+    (rows, columns, encoding, execution) == (other.rows, other.columns, other.encoding, other.execution)
+  }
+}

@@ -1,0 +1,173 @@
+import ArgumentParser
+import Foundation
+import LatheEncoding
+import LatheEvaluate
+import LatheModel
+import LatheQuantize
+import LatheTensor
+import LatheText
+
+struct Quantize: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Make a model smaller.",
+    discussion: "Methods:\n"
+      + MethodCatalog.all.map { type in
+        let card = type.card
+        let options = card.options.sorted { $0.key < $1.key }.map { "  --set \($0.key)=…  \($0.value)" }
+        return ([
+          "\(card.name): \(card.title) (\(card.paper)). \(card.summary)"
+        ] + options).joined(separator: "\n")
+      }.joined(separator: "\n"))
+
+  @Argument(help: "The model.") var model: String
+  @Argument(help: "The folder (or, with --format gguf, the file) to write.") var out: String
+  @Option(help: "How codes are chosen: \(MethodCatalog.names.joined(separator: ", ")).") var method = "rtn"
+  @Option(help: "The width of a code, 1 to 8; 1.58 for ternary.") var bits: Double = 4
+  @Option(help: "Neighbours that share a scale; 0 for whole rows.") var groupSize = 128
+  @Flag(help: "Scales without zero points.") var symmetric = false
+  @Option(name: .customLong("set"), help: ArgumentHelp("An option of the method.", valueName: "key=value"))
+  var settings: [String] = []
+  @OptionGroup var calibration: CalibrationOptions
+  @Option(help: ArgumentHelp("A recipe in YAML: methods and encodings by site.", valueName: "file")) var recipe: String?
+  @Option(help: "native, or gguf for llama.cpp and its kin.") var format = OutputFormat.native
+  @Flag(help: "Say what would be done, and how large the result would be.") var dryRun = false
+  @OptionGroup var tokenizer: TokenizerOptions
+  @OptionGroup var common: CommonOptions
+
+  enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case native, gguf }
+
+  func run() throws {
+    if FileManager.default.fileExists(atPath: out) {
+      throw Problem(.cannotCreate, "exists already", at: out, cure: "choose another name, or remove it")
+    }
+    let model = try Model(reading: self.model)
+    let recipe = try makeRecipe()
+    if dryRun { return try preview(model, recipe) }
+    let team = common.makeTeam()
+    let text = try calibration.load(model: model, path: self.model, tokenizer: tokenizer.tokenizer, team: team)
+    let fingerprint = try Fingerprint(model: self.model, recipe: recipe, calibration: text)
+    let store = try FolderStore(at: out + ".partial", model: model, fingerprint: fingerprint)
+    if store.finishedBlocks > 0 { Output.note("continuing after \(store.finishedBlocks) of \(model.blocks.count) blocks") }
+    let reporter = QuantizationReporter(blocks: model.blocks.count, done: store.finishedBlocks)
+    try Quantizer(model, recipe: recipe, calibration: text, team: team).run(into: store) { reporter.show($0) }
+    reporter.finish()
+    switch format {
+    case .native: try store.finish(as: out, source: self.model, tokenizer: tokenizer.tokenizer)
+    case .gguf: try store.finishGGUF(as: out, source: self.model, tokenizer: tokenizer.tokenizer, name: recipe.name)
+    }
+    try summarize(recipe)
+  }
+
+  private func makeRecipe() throws(Problem) -> Recipe {
+    if let recipe { return try Recipe(reading: recipe) }
+    var options: [(key: String, value: String)] = []
+    for setting in settings {
+      guard let sign = setting.firstIndex(of: "=") else {
+        throw Problem(.usage, "--set \(setting) has no value", cure: "say --set key=value")
+      }
+      options.append((String(setting[..<sign]), String(setting[setting.index(after: sign)...])))
+    }
+    let method = try MethodDescription(name: method, setting: options)
+    return try Recipe(
+      method: method.method, bits: bits, groupSize: groupSize == 0 ? nil : groupSize, isSymmetric: symmetric,
+      forGGUF: format == .gguf)
+  }
+
+  private struct Preview: Encodable {
+    let recipe: String
+    let bitsPerWeight, bitsPerBlockWeight: Double
+    let bytes: Int
+    enum CodingKeys: String, CodingKey {
+      case recipe
+      case bitsPerWeight = "bits_per_weight"
+      case bitsPerBlockWeight = "bits_per_block_weight"
+      case bytes = "file_bytes"
+    }
+  }
+
+  /// Sizes are exact: an encoding states its parts for a shape.
+  private func preview(_ model: Model, _ recipe: Recipe) throws {
+    var blockBytes = 0, weights = 0, originalBytes = 0
+    for (layer, block) in model.blocks.enumerated() {
+      for role in Role.allCases {
+        guard let matrix = block.weights[role]?.weight else { continue }
+        weights += matrix.count
+        originalBytes += matrix.byteCount
+        let encoding = recipe.rule(for: Site(layer, role))?.encoding.encoding
+        blockBytes += try encoding?.parts(rows: matrix.rows, columns: matrix.columns).reduce(0) { $0 + $1.byteCount }
+          ?? matrix.byteCount
+      }
+    }
+    let bytes = model.byteCount - originalBytes + blockBytes
+    let preview = Preview(
+      recipe: recipe.name, bitsPerWeight: Double(8 * bytes) / Double(model.parameterCount),
+      bitsPerBlockWeight: Double(8 * blockBytes) / Double(weights), bytes: bytes)
+    if common.json { return try Output.json(preview) }
+    Output.line(
+      "\(recipe.name): \(Format.number(preview.bitsPerBlockWeight, 3)) bits a weight in the blocks,"
+        + " \(Format.number(preview.bitsPerWeight, 3)) over the whole model, \(Format.bytes(bytes))"
+        + " (now \(Format.bytes(model.byteCount)))")
+    for rule in recipe.rules {
+      Output.line("  \(rule.sites): \(type(of: rule.method.method).card.title), \(rule.encoding.encoding.label)")
+    }
+  }
+
+  private struct Summary: Encodable {
+    let out, recipe: String
+    let bitsPerWeight, bitsPerBlockWeight: Double
+    let fileBytes: Int
+    enum CodingKeys: String, CodingKey {
+      case out, recipe
+      case bitsPerWeight = "bits_per_weight"
+      case bitsPerBlockWeight = "bits_per_block_weight"
+      case fileBytes = "file_bytes"
+    }
+  }
+
+  private func summarize(_ recipe: Recipe) throws {
+    let model = try Model(reading: out)
+    let bytes = try ModelSize.fileBytes(at: out)
+    if common.json {
+      return try Output.json(
+        Summary(
+          out: out, recipe: recipe.name, bitsPerWeight: model.bitsPerWeight,
+          bitsPerBlockWeight: model.bitsPerQuantizedWeight, fileBytes: bytes))
+    }
+    Output.line(
+      "\(out): \(Format.number(model.bitsPerQuantizedWeight, 3)) bits a weight in the blocks,"
+        + " \(Format.number(model.bitsPerWeight, 3)) over the whole model, \(Format.bytes(bytes))")
+  }
+}
+
+/// Prints a line for each weight, and how long the rest will take.
+final class QuantizationReporter {
+  private let progress: ProgressLine
+  private let done: Int
+  private var header = false
+
+  init(blocks: Int, done: Int) {
+    self.done = done
+    progress = ProgressLine("block", total: blocks - done)
+  }
+
+  func show(_ event: QuantizationEvent) {
+    switch event {
+    case .weight(let weight):
+      progress.finish()
+      if !header { Output.note("weight     method  encoding      bits   weight error  output error  seconds") }
+      header = true
+      Output.note(
+        pad(weight.site.description, 10) + " " + pad(weight.method, 7) + " " + pad(weight.encoding.encoding.label, 13) + " "
+          + pad(Format.number(weight.bitsPerWeight, 3), 6) + " " + pad(Format.error(weight.weightError), 13) + " "
+          + pad(weight.outputError.map(Format.error) ?? "-", 13) + " " + Format.number(weight.seconds, 2))
+    case .block(let block, _):
+      progress.update(block.layer + 1 - done, block.streamError.map { "stream error \(Format.error($0))" } ?? "")
+    }
+  }
+
+  func finish() { progress.finish() }
+
+  private func pad(_ text: String, _ width: Int) -> String {
+    text + String(repeating: " ", count: max(0, width - text.count))
+  }
+}
