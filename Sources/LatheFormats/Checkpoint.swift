@@ -8,7 +8,7 @@ public struct StoredTensor: Sendable {
   public let type: StorageType
   /// Its dimensions, outermost first: `[out, in]` for a weight. Rows run along the last and are contiguous.
   public let shape: [Int]
-  /// Its bytes, usually mapped from the file.
+  /// Its bytes, usually mapped from the file, and aligned as the file has them: safetensors promises nothing.
   public let data: Bytes
 
   /// A tensor of `shape` whose numbers are `data`.

@@ -48,3 +48,19 @@ import Testing
     }
   }
 }
+
+/// Files other programs wrote, kept with the project.
+struct FixtureTests {
+  @Test(arguments: ["gqa", "bfloat16", "float16", "sharded"]) func modelsOfTransformers(_ name: String) throws
+  {
+    let checkpoint = try Checkpoint(reading: TestData.fixture("model/" + name))
+    #expect(checkpoint.files.count == (name == "sharded" ? 4 : 1))
+    #expect(try checkpoint.tensor("model.layers.1.mlp.down_proj.weight").shape == [64, 96])
+    let types: [String: StorageType] = ["gqa": .f32, "bfloat16": .bf16, "float16": .f16, "sharded": .f16]
+    #expect(checkpoint.tensors.allSatisfy { $0.type == types[name] })
+    #expect(checkpoint.tensors.count == (name == "sharded" ? 20 : 21))
+    let logits = try Checkpoint(reading: TestData.fixture("model/\(name)/logits.safetensors"))
+    #expect(try logits.tensor("ids").data.elements(as: Int32.self).count == 40)
+    #expect(try logits.tensor("logits").shape == [40, 128])
+  }
+}

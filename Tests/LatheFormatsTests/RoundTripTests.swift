@@ -127,6 +127,27 @@ struct RoundTripTests {
     #expect(checkpoint["w"]?.data[4_294_967_295] == 0)
   }
 
+  @Test func offsetsBeyondFourGigabytesAreFine() throws {
+    let scratch = try Scratch()
+    let far: UInt64 = 5 << 30
+    var header = Array("GGUF".utf8) + UInt32(3).bytes + UInt64(2).bytes + UInt64(0).bytes
+    header +=
+      "a".gguf + UInt32(2).bytes + Int64(40960).bytes + Int64(32768).bytes + UInt32(0).bytes + UInt64(0).bytes
+    header += "b".gguf + UInt32(1).bytes + Int64(2).bytes + UInt32(0).bytes + far.bytes
+    header += [UInt8](repeating: 0, count: 128 - header.count)
+    let path = try scratch.write(header, to: "sparse.gguf")
+    let file = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+    try file.seek(toOffset: 128 + far)
+    try file.write(contentsOf: Data(Float(1).bitPattern.bytes + Float(2).bitPattern.bytes))
+    try file.close()
+    let start = ContinuousClock.now
+    let checkpoint = try Checkpoint(reading: path)
+    #expect(ContinuousClock.now - start < .milliseconds(200))
+    #expect(checkpoint["a"]?.shape == [32768, 40960])
+    #expect(checkpoint["a"]?.data.count == Int(far))
+    #expect(checkpoint["b"]?.data.elements(as: Float.self) == [1, 2])
+  }
+
   @Test func writersRefuseWhatTheyCannotHold() throws {
     let scratch = try Scratch()
     let weight = try StoredTensor(

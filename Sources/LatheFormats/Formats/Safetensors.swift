@@ -73,8 +73,8 @@ public enum Safetensors: WritableFormat {
   private static func readIndex(_ path: String) throws(Problem) -> Checkpoint {
     let map: [(tensor: String, file: String)]
     do throws(Problem) { map = try weightMap(Bytes(mapping: path)) } catch { throw error.located(at: path) }
-    var files: [String] = []
-    for file in map.map(\.file) where files.last != file && !files.contains(file) { files.append(file) }
+    var seen = Set<String>()
+    let files = map.map(\.file).filter { seen.insert($0).inserted }
     let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(
       separator: "/")
     var shards: [String: Checkpoint] = [:]
