@@ -1,4 +1,4 @@
-public import LatheTensor
+internal import LatheTensor
 import Foundation
 
 /// Where tests find data that is too large, or not ours, to be kept in the project.
