@@ -1,5 +1,5 @@
 import Foundation
-import LatheFormats
+public import LatheFormats
 public import LatheTensor
 public import LatheText
 
@@ -50,6 +50,38 @@ extension Tokenizer {
 }
 
 extension GGUFVocabulary {
+  /// The `tokenizer.` part of a GGUF's metadata for the model at `path`: as it is where that is a GGUF itself, else made
+  /// from its tokenizer.
+  ///
+  /// - Throws: `Problem` where there is no tokenizer, or GGUF cannot express it.
+  public static func metadata(
+    forModelAt path: String, override: String? = nil
+  ) throws(Problem) -> [(key: String, value: MetadataValue)] {
+    if override == nil, let format = try? FormatCatalog.format(of: path), format is GGUF.Type {
+      return try Checkpoint(reading: path).orderedMetadata.filter { $0.key.hasPrefix("tokenizer.") }
+    }
+    return try Tokenizer.forModel(at: path, override: override).ggufVocabulary().metadata
+  }
+
+  /// The keys and values that GGUF files hold.
+  var metadata: [(key: String, value: MetadataValue)] {
+    func texts(_ bytes: [[UInt8]]) -> MetadataValue { .array(MetadataArray(bytes.map { String(decoding: $0, as: UTF8.self) })) }
+    let prefix = "tokenizer.ggml."
+    var values: [(key: String, value: MetadataValue)] = [
+      (prefix + "model", .string(model)), (prefix + "pre", .string(pre)), (prefix + "tokens", texts(tokens)),
+    ]
+    if !scores.isEmpty { values.append((prefix + "scores", .array(MetadataArray(scores)))) }
+    if !types.isEmpty { values.append((prefix + "token_type", .array(MetadataArray(types)))) }
+    if !merges.isEmpty { values.append((prefix + "merges", texts(merges))) }
+    if let id = beginningOfSequence { values.append((prefix + "bos_token_id", .uint32(UInt32(id)))) }
+    if let id = endOfSequence.first { values.append((prefix + "eos_token_id", .uint32(UInt32(id)))) }
+    if let id = types.firstIndex(of: 2) { values.append((prefix + "unknown_token_id", .uint32(UInt32(id)))) }
+    if let adds = addsBeginningOfSequence { values.append((prefix + "add_bos_token", .bool(adds))) }
+    values.append((prefix + "add_eos_token", .bool(addsEndOfSequence)))
+    if let adds = addsSpacePrefix { values.append((prefix + "add_space_prefix", .bool(adds))) }
+    return values
+  }
+
   /// The vocabulary in a GGUF's metadata.
   ///
   /// - Throws: `Problem` of kind `badData` where there is none.

@@ -1,6 +1,6 @@
 internal import Foundation
 internal import LatheEncoding
-internal import LatheFormats
+public import LatheFormats
 public import LatheModel
 public import LatheTensor
 
@@ -245,8 +245,32 @@ extension FolderStore {
 }
 
 extension FolderStore {
-  public func finishGGUF(as path: String, source: String, tokenizer: String?, name: String) throws(Problem) {
-    throw Problem(.internal, "not yet")
+  /// Writes the model as one GGUF file, compares what is read back, and removes the working folder.
+  ///
+  /// - Parameters:
+  ///   - path: the file to write.
+  ///   - vocabulary: the `tokenizer.` part of the metadata.
+  ///   - name: the model's name in the file.
+  /// - Throws: `Problem` where a weight's encoding is not one of GGUF's, or the file cannot be written.
+  public func finishGGUF(
+    as path: String, vocabulary: [(key: String, value: MetadataValue)], name: String
+  ) throws(Problem) {
+    var finished = model
+    finished.blocks = try blocks()
+    try GGUFDialect.write(finished, vocabulary: vocabulary, name: name, to: path)
+    let reread = try Model(reading: path)
+    for (layer, block) in finished.blocks.enumerated() {
+      for (role, linear) in block.weights {
+        let order = GGUFDialect.rowOrder(role, finished)
+        let expected = try order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight
+        guard reread.blocks[layer].weights[role]?.weight.parts == expected.parts else {
+          throw Problem(
+            .inputOutput, "weight \(Site(layer, role)) reads back differently from what was written", at: path,
+            cure: "check the disk")
+        }
+      }
+    }
+    try? FileManager.default.removeItem(atPath: folder)
   }
 }
 extension Recipe {

@@ -53,7 +53,10 @@ struct Quantize: ParsableCommand {
     reporter.finish()
     switch format {
     case .native: try store.finish(as: out, source: self.model, tokenizer: tokenizer.tokenizer)
-    case .gguf: try store.finishGGUF(as: out, source: self.model, tokenizer: tokenizer.tokenizer, name: recipe.name)
+    case .gguf:
+      try store.finishGGUF(
+        as: out, vocabulary: try GGUFVocabulary.metadata(forModelAt: self.model, override: tokenizer.tokenizer),
+        name: URL(fileURLWithPath: self.model).lastPathComponent)
     }
     try summarize(recipe)
   }

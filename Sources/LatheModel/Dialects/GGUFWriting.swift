@@ -1,0 +1,105 @@
+internal import LatheEncoding
+public import LatheFormats
+public import LatheTensor
+public import LatheText
+
+extension GGUFDialect {
+  /// Writes a model as a GGUF file that llama.cpp and its kin run.
+  ///
+  /// Rows of query and key are put in the order GGUF's name for the architecture means; norms and biases become single
+  /// precision, as the format demands.
+  ///
+  /// - Parameters:
+  ///   - vocabulary: the `tokenizer.` part of the metadata.
+  ///   - name: `general.name`.
+  /// - Throws: `Problem` of kind `usage` where a weight's encoding is not one of GGUF's, or the file cannot be written.
+  public static func write(
+    _ model: Model, vocabulary: [(key: String, value: MetadataValue)], name: String, to path: String
+  ) throws(Problem) {
+    var tensors = [try tensor("token_embd.weight", model.embedding)]
+    tensors.append(vector("output_norm.weight", model.finalNorm))
+    if let head = model.head { tensors.append(try tensor("output.weight", head.weight)) }
+    if let factors = model.configuration.rotary.frequencyFactors(dimension: model.configuration.headDimension),
+      !isLinear(model.configuration.rotary.scaling)
+    {
+      tensors.append(vector("rope_freqs.weight", factors))
+    }
+    let names = model.architecture.ggufTensorNames
+    for (layer, block) in model.blocks.enumerated() {
+      tensors.append(vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight", block.attentionNorm))
+      tensors.append(vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight", block.feedForwardNorm))
+      for role in Role.allCases {
+        guard let linear = block.weights[role] else { continue }
+        let name = names.name(of: Site(layer, role))
+        let order = rowOrder(role, model)
+        tensors.append(
+          try tensor(name + ".weight", order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight))
+        if let bias = linear.bias {
+          tensors.append(vector(name + ".bias", order.map { $0.map { bias[$0] } } ?? bias))
+        }
+      }
+    }
+    try GGUF.write(tensors, metadata: metadata(model, name: name) + vocabulary, to: path)
+  }
+
+  /// Where each row of a query or key weight comes from, if its order must change: pairs that lie half a head apart
+  /// are put side by side.
+  static func rowOrder(_ role: Role, _ model: Model) -> [Int]? {
+    guard role == .query || role == .key, model.architecture.ggufRotation == .interleaved,
+      model.configuration.rotary.pairing == .halves
+    else { return nil }
+    let d = model.configuration.headDimension
+    return (0..<model.configuration.shape(of: role).rows).map { row in
+      let head = row / d, place = row % d
+      return head * d + place % 2 * (d / 2) + place / 2
+    }
+  }
+
+  private static func isLinear(_ scaling: RotaryConfiguration.Scaling) -> Bool {
+    if case .linear = scaling { true } else { false }
+  }
+
+  private static func tensor(_ name: String, _ matrix: EncodedMatrix) throws(Problem) -> TensorSource {
+    let stored = (matrix.encoding as? StoredBlocks)?.layout.name ?? (matrix.encoding as? BlockGrid)?.kind.rawValue
+    guard let stored, let type = StorageType.all.first(where: { $0.name == stored && $0.ggufID != nil }) else {
+      throw Problem(
+        .usage, "weight \(name) is encoded as \(matrix.encoding.label), which GGUF does not have",
+        cure: "choose 4, 5 or 8 bits with --format gguf, or --format native")
+    }
+    return TensorSource(name: name, type: type, shape: [matrix.rows, matrix.columns]) { () throws(Problem) in matrix.parts[0] }
+  }
+
+  private static func vector(_ name: String, _ values: [Float]) -> TensorSource {
+    TensorSource(name: name, type: .f32, shape: [values.count]) { () throws(Problem) in Bytes(elements: values) }
+  }
+
+  private static func metadata(_ model: Model, name: String) -> [(key: String, value: MetadataValue)] {
+    let c = model.configuration, prefix = model.architecture.ggufName + "."
+    func count(_ value: Int) -> MetadataValue { .uint32(UInt32(clamping: value)) }
+    var values: [(key: String, value: MetadataValue)] = [
+      ("general.architecture", .string(model.architecture.ggufName)), ("general.name", .string(name)),
+      ("general.file_type", count(fileType(of: model))), ("general.quantization_version", count(2)),
+      (prefix + "context_length", count(c.contextLength)), (prefix + "embedding_length", count(c.hiddenSize)),
+      (prefix + "block_count", count(c.layers)), (prefix + "feed_forward_length", count(c.feedForwardSize)),
+      (prefix + "attention.head_count", count(c.heads)), (prefix + "attention.head_count_kv", count(c.keyValueHeads)),
+      (prefix + "attention.layer_norm_rms_epsilon", .float32(c.normEpsilon)),
+      (prefix + "attention.key_length", count(c.headDimension)), (prefix + "attention.value_length", count(c.headDimension)),
+      (prefix + "rope.dimension_count", count(c.headDimension)), (prefix + "rope.freq_base", .float32(c.rotary.base)),
+      (prefix + "vocab_size", count(c.vocabularySize)),
+    ]
+    if case .linear(let factor) = c.rotary.scaling {
+      values.append((prefix + "rope.scaling.type", .string("linear")))
+      values.append((prefix + "rope.scaling.factor", .float32(factor)))
+    }
+    return values
+  }
+
+  /// llama.cpp's number for the type most weights have.
+  private static func fileType(of model: Model) -> Int {
+    let numbers = [
+      "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 12, "Q4_K": 15, "Q5_K": 17,
+      "Q6_K": 18, "BF16": 32,
+    ]
+    return numbers[model.blocks.first?.weights[.gate]?.weight.encoding.label ?? ""] ?? 1
+  }
+}
