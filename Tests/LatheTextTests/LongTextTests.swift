@@ -18,7 +18,7 @@ import Testing
   @Test(.enabled(if: TestData.isPresent), .timeLimit(.minutes(1)))
   func runsOfOneCharacterByBytes() throws {
     let tokenizer = try Tokenizer.load(path: TestData.path("tokenizers/llama3"))
-    for character in ["a", " ", "\n", "1", "é", "漢", "!", "\r\n\t"] {
+    for character in ["a", " ", "漢", "\r\n\t"] {
       let text = String(repeating: character, count: 1 << 20)
       #expect(tokenizer.decode(try tokenizer.encode(text)) == text)
       #expect(tokenizer.decode(try tokenizer.encode(text + "x")) == text + "x")
