@@ -8,19 +8,18 @@ struct JSON {
   private let bytes: Bytes
   private let range: Range<Int>
 
-  /// The one value that `bytes` holds.
+  /// The one value that `bytes` holds; what is inside is checked when it is read.
   ///
-  /// - Throws: `Problem` of kind `badData` where the text is not one JSON value.
+  /// - Throws: `Problem` of kind `badData` where there is none.
   init(_ bytes: Bytes) throws(Problem) {
     var scanner = Scanner(bytes, 0..<bytes.count)
     // A byte order mark is allowed.
     if bytes.count >= 3, bytes[0] == 0xEF, bytes[1] == 0xBB, bytes[2] == 0xBF { scanner.at = 3 }
     scanner.skipSpace()
-    let start = scanner.at
-    try scanner.skipValue()
-    self.init(bytes, start..<scanner.at)
-    scanner.skipSpace()
-    guard scanner.at == bytes.count else { throw scanner.damaged("has more after its end") }
+    var end = bytes.count
+    while end > scanner.at, bytes[end - 1] <= 0x20 { end -= 1 }
+    guard scanner.at < end else { throw scanner.damaged("is empty") }
+    self.init(bytes, scanner.at..<end)
   }
 
   private init(_ bytes: Bytes, _ range: Range<Int>) { (self.bytes, self.range) = (bytes, range) }
@@ -73,7 +72,7 @@ struct JSON {
     var key: [UInt8] = []
     guard scanner.take(UInt8(ascii: "{")) else { throw scanner.damaged("has no object where one is needed") }
     scanner.skipSpace()
-    if scanner.take(UInt8(ascii: "}")) { return }
+    if scanner.take(UInt8(ascii: "}")) { return try scanner.expectEnd() }
     repeat {
       scanner.skipSpace()
       key.removeAll(keepingCapacity: true)
@@ -87,6 +86,7 @@ struct JSON {
       scanner.skipSpace()
     } while scanner.take(UInt8(ascii: ","))
     guard scanner.take(UInt8(ascii: "}")) else { throw scanner.damaged("lacks a closing brace") }
+    try scanner.expectEnd()
   }
 
   /// Calls `body` with the elements of an array.
@@ -94,7 +94,7 @@ struct JSON {
     var scanner = Scanner(bytes, range)
     guard scanner.take(UInt8(ascii: "[")) else { throw scanner.damaged("has no array where one is needed") }
     scanner.skipSpace()
-    if scanner.take(UInt8(ascii: "]")) { return }
+    if scanner.take(UInt8(ascii: "]")) { return try scanner.expectEnd() }
     repeat {
       scanner.skipSpace()
       let start = scanner.at
@@ -103,6 +103,7 @@ struct JSON {
       scanner.skipSpace()
     } while scanner.take(UInt8(ascii: ","))
     guard scanner.take(UInt8(ascii: "]")) else { throw scanner.damaged("lacks a closing bracket") }
+    try scanner.expectEnd()
   }
 
   /// The elements of an array; none where the value is not an array.
@@ -132,8 +133,12 @@ private struct Scanner {
     Problem(.badData, "the JSON \(what), near byte \(at)", cure: "fetch the file again")
   }
 
+  func expectEnd() throws(Problem) {
+    guard at == end else { throw damaged("has more after its end") }
+  }
+
   mutating func skipSpace() {
-    while at < end, base[at] <= 0x20, [0x20, 0x0A, 0x0D, 0x09].contains(base[at]) { at += 1 }
+    while at < end, base[at] == 0x20 || base[at] == 0x0A || base[at] == 0x0D || base[at] == 0x09 { at += 1 }
   }
 
   mutating func take(_ byte: UInt8) -> Bool {

@@ -32,6 +32,8 @@ struct MergeModel: Sendable {
   var unknown: Int32?
   /// Whether neighbouring unknowns become one.
   var fusesUnknown = true
+  /// Pieces that merges may pass through but that are taken apart again (SentencePiece's unused ones).
+  var unused: Set<Int32> = []
   /// Where a text without words of its own may be cut.
   var cuts: CutPoints?
 
@@ -90,7 +92,9 @@ struct MergeModel: Sendable {
     scratch.merger.symbols.removeAll(keepingCapacity: true)
     split(word, count, into: &scratch.merger.symbols)
     switch rule {
-    case .pieces(let rule): scratch.merger.run(rule, word)
+    case .pieces(let rule):
+      scratch.merger.run(rule, word)
+      if !unused.isEmpty { scratch.merger.symbols = takeApart(scratch.merger.symbols, rule, word) }
     case .pairs(let rule): scratch.merger.run(rule, word)
     }
     var wasUnknown = false
@@ -111,6 +115,29 @@ struct MergeModel: Sendable {
           cure: "use a tokenizer with byte fallback or an unknown token")
       }
     }
+  }
+
+  /// Replaces every unused piece by the two it was merged from, and these likewise.
+  private func takeApart(_ symbols: [Symbol], _ rule: PieceMerges, _ word: UnsafePointer<UInt8>) -> [Symbol] {
+    guard symbols.contains(where: { unused.contains($0.id) }) else { return symbols }
+    var result: [Symbol] = []
+    for symbol in symbols {
+      guard unused.contains(symbol.id) else {
+        result.append(symbol)
+        continue
+      }
+      let start = Int(symbol.start)
+      var merger = Merger()
+      split(word + start, Int(symbol.end) - start, into: &merger.symbols)
+      merger.run(MergesExcept(base: rule, id: symbol.id), word + start)
+      let isWhole = merger.symbols.count <= 1
+      for i in merger.symbols.indices {
+        merger.symbols[i].start += symbol.start
+        merger.symbols[i].end += symbol.start
+      }
+      result += isWhole ? [symbol] : takeApart(merger.symbols, rule, word)
+    }
+    return result
   }
 
   private func split(_ word: UnsafePointer<UInt8>, _ count: Int, into symbols: inout [Symbol]) {

@@ -27,6 +27,16 @@ struct PieceMerges: MergeRule {
   }
 }
 
+/// The merges of another rule, without those that end in one piece.
+struct MergesExcept<Base: MergeRule>: MergeRule {
+  let base: Base
+  let id: Int32
+
+  func merge(_ left: Symbol, _ right: Symbol, in text: UnsafePointer<UInt8>) -> (rank: UInt32, id: Int32)? {
+    base.merge(left, right, in: text).flatMap { $0.id == id ? nil : $0 }
+  }
+}
+
 /// Two symbols merge where the list of merges says so, as in GPT-2 and Hugging Face's files.
 struct PairMerges: MergeRule {
   let pairs: PairTable

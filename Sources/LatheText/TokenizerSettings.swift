@@ -129,6 +129,7 @@ struct ScoredVocabulary {
       units: .characters, rule: .pieces(PieceMerges(pieces: pieces, ranks: ranks)), pieces: pieces,
       byteIDs: bytes.contains(-1) ? nil : bytes,
       unknown: tokens.firstIndex { $0.kind == .unknown }.map { Int32($0) },
+      unused: Set(tokens.indices.lazy.filter { tokens[$0].kind == .unused }.map { Int32($0) }),
       cuts: CutPoints(space: space, pieces: texts, made: { _ in true }))
   }
 

@@ -28,18 +28,15 @@ enum HuggingFaceFile {
     let normalizer = try HuggingFaceNormalizers.read(file["normalizer"])
     let splitter = try HuggingFaceSplitters.read(file["pre_tokenizer"])
     let decoder = try HuggingFaceDecoder.read(file["decoder"])
-    let tokens = try HuggingFaceVocabulary(
-      vocabJSON, added: try readAdded(file["added_tokens"]), beside: settings.added)
+    var own = try readAdded(file["added_tokens"])
+    for index in own.indices where own[index].isNormalized {
+      for step in normalizer { try step.apply(to: &own[index].0.text) }
+    }
+    let tokens = try HuggingFaceVocabulary(vocabJSON, added: own, beside: settings.added)
     var added = AddedTokens()
     var normalized = AddedTokens()
-    for (found, isNormalized) in tokens.added {
-      var token = found
-      if isNormalized {
-        for step in normalizer { try step.apply(to: &token.text) }
-        normalized.insert(token)
-      } else {
-        added.insert(token)
-      }
+    for (token, isNormalized) in tokens.added {
+      if isNormalized { normalized.insert(token) } else { added.insert(token) }
     }
     let (vocabulary, model) = try HuggingFaceModel.build(
       tokens, options, merges: mergesJSON, isByteLevel: splitter.isByteLevel || decoder.isByteLevel, decoder)

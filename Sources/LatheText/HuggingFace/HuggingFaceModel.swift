@@ -128,11 +128,15 @@ private struct MergeList {
     try json.forEachElement { element throws(Problem) in
       text.removeAll(keepingCapacity: true)
       if element.isArray {
-        let parts = try element.elements()
-        guard parts.count == 2, element.appendStrings(parts, to: &text) else {
-          throw MergeList.broken(middles.count)
+        var middle = 0
+        var count = 0
+        try element.forEachElement { part throws(Problem) in
+          guard count < 2, part.appendString(to: &text) else { throw MergeList.broken(middles.count) }
+          if count == 0 { middle = text.count }
+          count += 1
         }
-        middles.append(parts[0].string?.count ?? 0)
+        guard count == 2 else { throw MergeList.broken(middles.count) }
+        middles.append(middle)
       } else {
         guard element.appendString(to: &text), let space = text.firstIndex(of: 0x20) else {
           throw MergeList.broken(middles.count)
@@ -156,12 +160,5 @@ private struct MergeList {
   private static func broken(_ index: Int) -> Problem {
     Problem(
       .badData, "merge \(index) is not two pieces", at: "model.merges", cure: "fetch the tokenizer again")
-  }
-}
-
-extension JSON {
-  fileprivate func appendStrings(_ parts: [JSON], to text: inout [UInt8]) -> Bool {
-    for part in parts where !part.appendString(to: &text) { return false }
-    return true
   }
 }

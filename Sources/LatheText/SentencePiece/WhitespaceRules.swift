@@ -16,6 +16,7 @@ struct WhitespaceRules: Sendable {
 
   /// The text that is cut into pieces.
   func normalized(_ text: [UInt8]) -> [UInt8] {
+    if characters == nil, kept.isEmpty, !removesExtraWhitespace { return escaped(text) }
     var target: [UInt8] = []
     target.reserveCapacity(text.count + text.count / 2 + 8)
     let space = escapesWhitespace ? WhitespaceRules.symbol : [0x20]
@@ -56,6 +57,31 @@ struct WhitespaceRules: Sendable {
       if addsDummyPrefix, treatsWhitespaceAsSuffix, !text.isEmpty { target += space }
     }
     return target
+  }
+
+  /// What most models need: spaces replaced, and one put before or after the text.
+  private func escaped(_ text: [UInt8]) -> [UInt8] {
+    guard !text.isEmpty else { return [] }
+    let space = escapesWhitespace ? WhitespaceRules.symbol : [0x20]
+    let spaces = text.count { $0 == 0x20 } + (addsDummyPrefix ? 1 : 0)
+    return [UInt8](unsafeUninitializedCapacity: text.count + spaces * space.count) { target, count in
+      func append(_ bytes: [UInt8]) {
+        for byte in bytes {
+          target[count] = byte
+          count += 1
+        }
+      }
+      if addsDummyPrefix, !treatsWhitespaceAsSuffix { append(space) }
+      for byte in text {
+        if byte == 0x20 {
+          append(space)
+        } else {
+          target[count] = byte
+          count += 1
+        }
+      }
+      if addsDummyPrefix, treatsWhitespaceAsSuffix { append(space) }
+    }
   }
 
   /// Where the character, or the kept piece, at `start` ends, and what replaces it; nil, it stays itself.
