@@ -59,7 +59,7 @@ struct LiteralSet: Sendable {
 
 /// The added tokens of a tokenizer that are looked for at one stage: in the raw or in the normalized text.
 struct AddedTokens: Sendable {
-  private var all: [AddedToken] = []
+  private(set) var all: [AddedToken] = []
   private var every = LiteralSet()
   private var plain = LiteralSet()
 

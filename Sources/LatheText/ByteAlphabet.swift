@@ -52,4 +52,19 @@ enum ByteAlphabet {
     var result: [UInt8] = []
     return appendBytes(piece, to: &result) ? result : nil
   }
+
+  /// The spelling of `bytes`.
+  static func spelling(of bytes: some Collection<UInt8>) -> [UInt8] {
+    var text: [UInt8] = []
+    for byte in bytes {
+      let scalar = scalars[Int(byte)]
+      if scalar < 0x80 {
+        text.append(UInt8(scalar))
+      } else {
+        text.append(0xC0 | UInt8(scalar >> 6))
+        text.append(0x80 | UInt8(scalar & 0x3F))
+      }
+    }
+    return text
+  }
 }

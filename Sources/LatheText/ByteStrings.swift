@@ -201,6 +201,15 @@ struct PairTable: Sendable {
     count += 1
   }
 
+  /// Every merge, in no particular order.
+  func forEach(_ body: (_ left: Int32, _ right: Int32, _ rank: UInt32, _ merged: Int32) -> Void) {
+    for at in stride(from: 0, to: slots.count, by: 2) where slots[at] != .max {
+      body(
+        Int32(truncatingIfNeeded: slots[at] >> 32), Int32(truncatingIfNeeded: slots[at]),
+        UInt32(truncatingIfNeeded: slots[at + 1] >> 32), Int32(truncatingIfNeeded: slots[at + 1]))
+    }
+  }
+
   /// The rank and the merged id of a pair, if it merges.
   @inline(__always)
   func find(_ left: Int32, _ right: Int32) -> (rank: UInt32, id: Int32)? {

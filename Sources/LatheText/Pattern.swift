@@ -5,6 +5,8 @@ internal import LatheTensor
 final class Pattern: @unchecked Sendable {
   // Safe to share: a compiled expression is only read; each run has its own memory for matches.
   private let code: OpaquePointer
+  /// The expression as it was given.
+  let expression: String
   private let isCompiled: Bool
 
   /// Compiles `expression`.
@@ -28,6 +30,7 @@ final class Pattern: @unchecked Sendable {
         cure: "use a tokenizer whose pattern is written for PCRE or Oniguruma")
     }
     self.code = code
+    self.expression = expression
     isCompiled = pcre2_jit_compile_8(code, UInt32(PCRE2_JIT_COMPLETE)) == 0
   }
 

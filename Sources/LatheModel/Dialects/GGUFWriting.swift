@@ -1,7 +1,7 @@
 internal import LatheEncoding
 public import LatheFormats
 public import LatheTensor
-public import LatheText
+internal import LatheText
 
 extension GGUFDialect {
   /// Writes a model as a GGUF file that llama.cpp and its kin run.
@@ -44,7 +44,7 @@ extension GGUFDialect {
 
   /// Where each row of a query or key weight comes from, if its order must change: pairs that lie half a head apart
   /// are put side by side.
-  static func rowOrder(_ role: Role, _ model: Model) -> [Int]? {
+  package static func rowOrder(_ role: Role, _ model: Model) -> [Int]? {
     guard role == .query || role == .key, model.architecture.ggufRotation == .interleaved,
       model.configuration.rotary.pairing == .halves
     else { return nil }
