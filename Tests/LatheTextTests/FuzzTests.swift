@@ -40,6 +40,48 @@ import Testing
     try fuzz("tokenizer.json", Bytes(Array(text.utf8)))
   }
 
+  @Test func damagedVocabularies() throws {
+    let pieces = ["<unk>", "<s>", "</s>", "<0x0A>", "a", "b", "ab", "\u{2581}", "\u{2581}a", "c", "abc"].map {
+      Array($0.utf8)
+    }
+    let original = GGUFVocabulary(
+      model: "llama", tokens: pieces, scores: pieces.indices.map { -Float($0) },
+      types: [2, 3, 3, 6, 1, 1, 1, 1, 1, 4, 1], merges: [Array("a b".utf8), Array("ab c".utf8)],
+      beginningOfSequence: 1, endOfSequence: [2])
+    #expect(try Tokenizer(gguf: original).encode("abc") == [1, 7, 6, 9])
+    var generator = SeededGenerator(state: 3)
+    for round in 0..<4000 {
+      var vocabulary = original
+      if round % 2 == 1 { vocabulary.model = "gpt2" }
+      for _ in 0..<Int.random(in: 1...3, using: &generator) { damage(&vocabulary, &generator) }
+      check(vocabulary)
+    }
+  }
+
+  private func check(_ vocabulary: GGUFVocabulary) {
+    do {
+      let tokenizer = try Tokenizer(gguf: vocabulary)
+      _ = tokenizer.decode(try tokenizer.encode("abc <s> \u{2581}c\n"), skippingSpecialTokens: false)
+    } catch {
+      #expect(!error.what.isEmpty)
+    }
+  }
+
+  private func damage(_ vocabulary: inout GGUFVocabulary, _ generator: inout SeededGenerator) {
+    let at = Int.random(in: 0..<11, using: &generator)
+    let noise = UInt8.random(in: 0...255, using: &generator)
+    switch Int.random(in: 0..<8, using: &generator) {
+    case 0: vocabulary.tokens[at] = []
+    case 1: vocabulary.tokens[at] = [noise, 0xE2]
+    case 2 where at < vocabulary.scores.count: vocabulary.scores[at] = at % 2 == 0 ? .nan : .infinity
+    case 3: vocabulary.types[at] = Int32(noise) - 100
+    case 4: vocabulary.scores.removeLast(at % 2)
+    case 5: vocabulary.merges.append([UInt8](repeating: 0x20, count: at))
+    case 6: vocabulary.beginningOfSequence = Int32(at) * 3 - 8
+    default: vocabulary.endOfSequence = [Int32(at), .max >> Int32(noise % 31)]
+    }
+  }
+
   private func fuzz(_ name: String, _ original: Bytes) throws {
     var generator = SeededGenerator(state: UInt64(original.count))
     let bytes = original.elements(as: UInt8.self)

@@ -14,6 +14,7 @@ import Testing
     let lines = try Bytes(mapping: path + ".out").text.split(
       separator: "\n", omittingEmptySubsequences: false)
     #expect(texts.count > 40)
+    #expect(lines.last == "" && lines.count == texts.count + 1)
     for (text, line) in zip(texts, lines) {
       let ids = try tokenizer.encode(text, addingSpecialTokens: false, parsingSpecialTokens: false)
       #expect(ids == line.split(separator: " ").compactMap { Int32($0) }, "\(name) \(text.debugDescription)")
