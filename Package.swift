@@ -42,15 +42,25 @@ let layers: [Target] = [
 
 /// What several test targets share: where the data lies, how references are read.
 let tests: [Target] = [
-  .target(name: "LatheTestSupport", dependencies: ["LatheTensor"], path: "Tests/Support", swiftSettings: settings),
-  .testTarget(name: "LatheTensorTests", dependencies: ["LatheTensor", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "LatheFormatsTests", dependencies: ["LatheFormats", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "LatheEncodingTests", dependencies: ["LatheEncoding", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "LatheTextTests", dependencies: ["LatheText", "LatheFormats", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "LatheModelTests", dependencies: ["LatheModel", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "LatheQuantizeTests", dependencies: ["LatheQuantize", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "LatheEvaluateTests", dependencies: ["LatheEvaluate", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "LatheStudyTests", dependencies: ["LatheStudy", "LatheTestSupport"], swiftSettings: settings),
+  .target(
+    name: "LatheTestSupport", dependencies: ["LatheTensor"], path: "Tests/Support", swiftSettings: settings),
+  .testTarget(
+    name: "LatheTensorTests", dependencies: ["LatheTensor", "LatheTestSupport"], swiftSettings: settings),
+  .testTarget(
+    name: "LatheFormatsTests", dependencies: ["LatheFormats", "LatheTestSupport"], swiftSettings: settings),
+  .testTarget(
+    name: "LatheEncodingTests", dependencies: ["LatheEncoding", "LatheTestSupport"], swiftSettings: settings),
+  .testTarget(
+    name: "LatheTextTests", dependencies: ["LatheText", "LatheFormats", "LatheTestSupport"],
+    swiftSettings: settings),
+  .testTarget(
+    name: "LatheModelTests", dependencies: ["LatheModel", "LatheTestSupport"], swiftSettings: settings),
+  .testTarget(
+    name: "LatheQuantizeTests", dependencies: ["LatheQuantize", "LatheTestSupport"], swiftSettings: settings),
+  .testTarget(
+    name: "LatheEvaluateTests", dependencies: ["LatheEvaluate", "LatheTestSupport"], swiftSettings: settings),
+  .testTarget(
+    name: "LatheStudyTests", dependencies: ["LatheStudy", "LatheTestSupport"], swiftSettings: settings),
   .testTarget(name: "CommandTests", dependencies: ["lathe", "LatheTestSupport"], swiftSettings: settings),
 ]
 

@@ -59,7 +59,10 @@ public struct EncodedMatrix: Sendable {
       self = first
       return
     }
-    guard matrices.allSatisfy({ $0.layouts.map(\.name) == first.layouts.map(\.name) && $0.columns == first.columns })
+    guard
+      matrices.allSatisfy({
+        $0.layouts.map(\.name) == first.layouts.map(\.name) && $0.columns == first.columns
+      })
     else { throw Problem(.internal, "matrices of different encodings cannot be stacked") }
     var joined: [String: Bytes] = [:]
     for (index, layout) in first.layouts.enumerated() {
@@ -67,7 +70,8 @@ public struct EncodedMatrix: Sendable {
       joined[layout.name] = Bytes(joining: parts)
     }
     try self.init(
-      encoding: first.encoding, rows: matrices.reduce(0) { $0 + $1.rows }, columns: first.columns, parts: joined)
+      encoding: first.encoding, rows: matrices.reduce(0) { $0 + $1.rows }, columns: first.columns,
+      parts: joined)
   }
 
   /// The part called `name`.
@@ -140,7 +144,8 @@ extension EncodedMatrix {
         dense.withUnsafeBytes { raw in
           guard let base = raw.baseAddress?.assumingMemoryBound(to: Float.self) else { return }
           BLAS.multiplyTransposed(
-            x, stride: columns, base + range.lowerBound * columns, stride: columns, into: out + range.lowerBound,
+            x, stride: columns, base + range.lowerBound * columns, stride: columns,
+            into: out + range.lowerBound,
             stride: rows, m: tokens, n: range.count, k: columns)
         }
         return
@@ -151,7 +156,8 @@ extension EncodedMatrix {
         let part = start..<min(start + panel, range.upperBound)
         encoding.decode(self, rows: part, into: scratch, with: kernels)
         BLAS.multiplyTransposed(
-          x, stride: columns, scratch, stride: columns, into: out + start, stride: rows, m: tokens, n: part.count,
+          x, stride: columns, scratch, stride: columns, into: out + start, stride: rows, m: tokens,
+          n: part.count,
           k: columns)
       }
     }

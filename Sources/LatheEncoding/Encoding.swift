@@ -18,13 +18,15 @@ public protocol Encoding: Codable, Hashable, Sendable {
   func parts(rows: Int, columns: Int) throws(Problem) -> [PartLayout]
 
   /// Decodes `rows` of the matrix into `out`, row after row.
-  func decode(_ matrix: EncodedMatrix, rows: Range<Int>, into out: UnsafeMutablePointer<Float>, with kernels: Kernels)
+  func decode(
+    _ matrix: EncodedMatrix, rows: Range<Int>, into out: UnsafeMutablePointer<Float>, with kernels: Kernels)
 
   /// The product of `rows` of the matrix and one vector, from the packed bytes.
   ///
   /// The default decodes a row at a time; an encoding with a kernel of its own overrides it.
   func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>,
+    into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels)
 
   /// Throws where the parts' content, not only their size, could lead a kernel astray.
@@ -33,7 +35,8 @@ public protocol Encoding: Codable, Hashable, Sendable {
 
 extension Encoding {
   public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>,
+    into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels
   ) {
     withUnsafeTemporaryAllocation(of: Float.self, capacity: matrix.columns) { row in
@@ -97,7 +100,8 @@ public struct EncodingDescription: Codable, Hashable, Sendable {
     let name = try decoder.container(keyedBy: Key.self).decode(String.self, forKey: .encoding)
     guard let type = EncodingCatalog[name] else {
       throw Problem(
-        .badData, "unknown encoding \"\(name)\"", cure: "known are \(EncodingCatalog.names.joined(separator: ", "))")
+        .badData, "unknown encoding \"\(name)\"",
+        cure: "known are \(EncodingCatalog.names.joined(separator: ", "))")
     }
     encoding = try type.init(from: decoder)
   }
@@ -116,7 +120,9 @@ public struct EncodingDescription: Codable, Hashable, Sendable {
 /// Every encoding. A new one is one file and one line here.
 public enum EncodingCatalog {
   /// The encodings' types.
-  public static let all: [any Encoding.Type] = [StoredBlocks.self, IntegerGrid.self, TernaryGrid.self, BlockGrid.self]
+  public static let all: [any Encoding.Type] = [
+    StoredBlocks.self, IntegerGrid.self, TernaryGrid.self, BlockGrid.self,
+  ]
 
   /// The encodings' names.
   public static var names: [String] { all.map { $0.name } }

@@ -26,7 +26,8 @@ public protocol Grid: Encoding {
   ///   - codes: receives one code for each row.
   ///   - points: receives the values the codes stand for, exactly as decoding will give them.
   func round(
-    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters, codes: UnsafeMutablePointer<UInt8>,
+    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters,
+    codes: UnsafeMutablePointer<UInt8>,
     points: UnsafeMutablePointer<Float>)
 
   /// Packs codes and parameters.

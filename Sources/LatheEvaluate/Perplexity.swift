@@ -78,7 +78,8 @@ public struct Perplexity {
   ///   - progress: receives the number of windows read and the perplexity so far.
   /// - Throws: `Problem` of kind `badData` where a token is foreign or the model's outputs are not finite.
   public func measure(
-    _ windows: [[Int32]], protocolName: String, firstScored: Int = 1, progress: (Int, Double) -> Void = { _, _ in }
+    _ windows: [[Int32]], protocolName: String, firstScored: Int = 1,
+    progress: (Int, Double) -> Void = { _, _ in }
   ) throws(Problem) -> PerplexityResult {
     var sum = 0.0, referenceSum = 0.0, agreements = 0
     var means: [Double] = []
@@ -96,7 +97,9 @@ public struct Perplexity {
       let scored = scores.all[min(firstScored, window.count)...]
       let windowSum = scored.reduce(0.0) { $0 + Double($1.nll) }
       guard windowSum.isFinite else {
-        throw Problem(.badData, "the model's outputs are not finite in window \(index + 1)", cure: "its weights are damaged")
+        throw Problem(
+          .badData, "the model's outputs are not finite in window \(index + 1)",
+          cure: "its weights are damaged")
       }
       sum += windowSum
       means.append(windowSum / Double(scored.count))
@@ -110,10 +113,12 @@ public struct Perplexity {
     let tokens = windows.reduce(0) { $0 + $1.count - firstScored }
     let nll = sum / Double(tokens)
     return PerplexityResult(
-      protocolName: protocolName, perplexity: exp(nll), nll: nll, standardError: Self.standardError(means), tokens: tokens,
+      protocolName: protocolName, perplexity: exp(nll), nll: nll, standardError: Self.standardError(means),
+      tokens: tokens,
       windows: windows.count, window: windows.first?.count ?? 0,
       divergence: reference == nil
-        ? nil : Self.summary(divergences, agreements: agreements, referenceNLL: referenceSum / Double(tokens)))
+        ? nil : Self.summary(divergences, agreements: agreements, referenceNLL: referenceSum / Double(tokens))
+    )
   }
 
   // MARK: Scoring
@@ -143,7 +148,8 @@ public struct Perplexity {
 
   /// Scores the tokens that follow `count` positions from `first` on, given their logits.
   private func score(
-    _ window: [Int32], _ firstScored: Int, _ scores: Slots, _ first: Int, _ count: Int, _ logits: UnsafePointer<Float>,
+    _ window: [Int32], _ firstScored: Int, _ scores: Slots, _ first: Int, _ count: Int,
+    _ logits: UnsafePointer<Float>,
     _ reference: UnsafePointer<Float>?
   ) {
     let n = model.configuration.vocabularySize
@@ -158,7 +164,8 @@ public struct Perplexity {
           let exactSum = Kernels.best.logSumExp(exact, n)
           score.referenceNLL = exactSum - exact[target]
           // Rounding may leave a divergence of equal rows a hair below zero.
-          score.divergence = max(0, Kernels.best.divergence(exact, logSum: exactSum, from: row, logSum: logSum, n))
+          score.divergence = max(
+            0, Kernels.best.divergence(exact, logSum: exactSum, from: row, logSum: logSum, n))
           score.agrees = Kernels.best.argmax(row, n) == Kernels.best.argmax(exact, n)
         }
         scores[first + i + 1] = score
@@ -184,8 +191,10 @@ public struct Perplexity {
       return Double(sorted[low]) + (place - Double(low)) * Double(sorted[high] - sorted[low])
     }
     return DivergenceResult(
-      mean: values.reduce(0.0) { $0 + Double($1) } / Double(values.count), standardError: standardError(values.map(Double.init)),
-      median: percentile(0.5), percentile90: percentile(0.9), percentile95: percentile(0.95), percentile99: percentile(0.99),
+      mean: values.reduce(0.0) { $0 + Double($1) } / Double(values.count),
+      standardError: standardError(values.map(Double.init)),
+      median: percentile(0.5), percentile90: percentile(0.9), percentile95: percentile(0.95),
+      percentile99: percentile(0.99),
       percentile999: percentile(0.999), maximum: Double(sorted.last ?? 0),
       topAgreement: Double(agreements) / Double(values.count), referencePerplexity: exp(referenceNLL))
   }

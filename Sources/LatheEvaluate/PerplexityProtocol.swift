@@ -50,8 +50,10 @@ public struct PerplexityProtocol: Codable, Hashable, Sendable {
   /// A protocol for a text file of one's own.
   public static func text(window: Int, beginning: Beginning) -> PerplexityProtocol {
     PerplexityProtocol(
-      name: "text-\(window)-bos-\(beginning.rawValue)", summary: "A text file in windows of \(window) tokens.",
-      source: "Lathe", file: "", preparation: .asIs, window: window, beginning: beginning, scoring: .all, limit: nil)
+      name: "text-\(window)-bos-\(beginning.rawValue)",
+      summary: "A text file in windows of \(window) tokens.",
+      source: "Lathe", file: "", preparation: .asIs, window: window, beginning: beginning, scoring: .all,
+      limit: nil)
   }
 
   /// The windows of tokens that `text` gives under this protocol; the remainder is dropped.
@@ -74,7 +76,8 @@ public struct PerplexityProtocol: Codable, Hashable, Sendable {
     let count = min(stream.count / step, limit ?? .max)
     guard count > 0 else {
       throw Problem(
-        .badData, "the text has \(tokens.count) tokens, fewer than one window of \(window)", cure: "choose a smaller window")
+        .badData, "the text has \(tokens.count) tokens, fewer than one window of \(window)",
+        cure: "choose a smaller window")
     }
     return (0..<count).map { i in
       var run = Array(stream[i * step..<(i + 1) * step])
@@ -93,12 +96,16 @@ public enum ProtocolCatalog {
   /// Every named protocol.
   public static let all: [PerplexityProtocol] = [
     gptq("gptq-wikitext2-2048", "WikiText-2 test", "corpora/wikitext2/wiki.test.raw", .wikitextRows),
-    gptq("gptq-c4-new", "the first 1,100 C4 validation documents", "corpora/c4/c4.jsonl", .jsonDocuments(1100), limit: 256),
+    gptq(
+      "gptq-c4-new", "the first 1,100 C4 validation documents", "corpora/c4/c4.jsonl", .jsonDocuments(1100),
+      limit: 256),
     gptq("gptq-ptb", "Penn Treebank validation", "corpora/ptb/ptb.valid.txt", .lines(separator: "\n\n")),
     gptq("gptq-ptb-new", "Penn Treebank test", "corpora/ptb/ptb.test.txt", .lines(separator: " ")),
     PerplexityProtocol(
-      name: "llamacpp-512", summary: "WikiText-2 test as llama-perplexity measures it: 512 tokens, the second half scored.",
-      source: "llama.cpp, tools/perplexity", file: "corpora/wikitext2/wiki.test.raw", preparation: .asIs, window: 512,
+      name: "llamacpp-512",
+      summary: "WikiText-2 test as llama-perplexity measures it: 512 tokens, the second half scored.",
+      source: "llama.cpp, tools/perplexity", file: "corpora/wikitext2/wiki.test.raw", preparation: .asIs,
+      window: 512,
       beginning: .replacing, scoring: .secondHalf, limit: nil),
   ]
 
@@ -118,7 +125,8 @@ public enum ProtocolCatalog {
   ) -> PerplexityProtocol {
     PerplexityProtocol(
       name: name, summary: "GPTQ's protocol on \(text): windows of 2,048 tokens, all but the first scored.",
-      source: "IST-DASLab/gptq, datautils.py", file: file, preparation: preparation, window: 2048, beginning: .tokenizer,
+      source: "IST-DASLab/gptq, datautils.py", file: file, preparation: preparation, window: 2048,
+      beginning: .tokenizer,
       scoring: .all, limit: limit)
   }
 }

@@ -54,7 +54,8 @@ public struct DataFolder: Sendable {
   public init(_ path: String? = nil) throws(Problem) {
     guard let found = path ?? ProcessInfo.processInfo.environment["LATHE_DATA"] else {
       throw Problem(
-        .noInput, "the protocol's corpus is not at hand", cure: "give --data FOLDER, or set LATHE_DATA, to where corpora/ lies")
+        .noInput, "the protocol's corpus is not at hand",
+        cure: "give --data FOLDER, or set LATHE_DATA, to where corpora/ lies")
     }
     self.path = found
   }

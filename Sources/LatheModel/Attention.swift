@@ -10,11 +10,14 @@ struct Attention {
   private static let queryTile = 64
   private static let keyTile = 256
 
-  init(_ configuration: Configuration, team: ThreadTeam) { (self.configuration, self.team) = (configuration, team) }
+  init(_ configuration: Configuration, team: ThreadTeam) {
+    (self.configuration, self.team) = (configuration, team)
+  }
 
   /// Queries and outputs are `tokens` × (heads · headDimension); the first query stands at position `start`.
   func callAsFunction(
-    queries: UnsafePointer<Float>, cache: LayerCache, tokens: Int, start: Int, into out: UnsafeMutablePointer<Float>
+    queries: UnsafePointer<Float>, cache: LayerCache, tokens: Int, start: Int,
+    into out: UnsafeMutablePointer<Float>
   ) {
     if tokens < 8 {
       single(queries, cache, tokens, start, out)
@@ -31,7 +34,8 @@ struct Attention {
   private var scale: Float { 1 / Float(configuration.headDimension).squareRoot() }
 
   private func single(
-    _ queries: UnsafePointer<Float>, _ cache: LayerCache, _ tokens: Int, _ start: Int, _ out: UnsafeMutablePointer<Float>
+    _ queries: UnsafePointer<Float>, _ cache: LayerCache, _ tokens: Int, _ start: Int,
+    _ out: UnsafeMutablePointer<Float>
   ) {
     let c = configuration, d = c.headDimension, group = c.heads / c.keyValueHeads
     let work = { (piece: Int) in
@@ -41,7 +45,8 @@ struct Attention {
         guard let scores = scores.baseAddress else { return }
         kernels.attend(
           queries + t * c.queryWidth + head * d, keys: cache.keys + head / group * d,
-          values: cache.values + head / group * d, count: count, stride: c.keyValueWidth, dimension: d, scale: scale,
+          values: cache.values + head / group * d, count: count, stride: c.keyValueWidth, dimension: d,
+          scale: scale,
           scores: scores, into: out + t * c.queryWidth + head * d)
       }
     }
@@ -65,7 +70,8 @@ struct Attention {
     let seen = start + first + rows
     withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.queryTile * (Self.keyTile + 3)) { scratch in
       guard let scores = scratch.baseAddress else { return }
-      let peak = scores + Self.queryTile * Self.keyTile, sum = peak + Self.queryTile, correction = sum + Self.queryTile
+      let peak = scores + Self.queryTile * Self.keyTile, sum = peak + Self.queryTile,
+        correction = sum + Self.queryTile
       peak.update(repeating: -.infinity, count: rows)
       sum.update(repeating: 0, count: rows)
       for key in stride(from: 0, to: seen, by: Self.keyTile) {
@@ -74,7 +80,8 @@ struct Attention {
           query, stride: c.queryWidth, keys + key * c.keyValueWidth, stride: c.keyValueWidth, into: scores,
           stride: Self.keyTile, m: rows, n: columns, k: d)
         kernels.softmaxTile(
-          scores, rows: rows, columns: columns, stride: Self.keyTile, visible: start + first + 1 - key, scale: scale,
+          scores, rows: rows, columns: columns, stride: Self.keyTile, visible: start + first + 1 - key,
+          scale: scale,
           peak: peak, sum: sum, correction: correction)
         if key > 0 {
           for r in 0..<rows where correction[r] != 1 {

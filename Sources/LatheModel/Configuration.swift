@@ -55,19 +55,25 @@ public struct Configuration: Sendable, Hashable {
   /// - Throws: `Problem` of kind `badData` naming the value.
   public func validate() throws(Problem) {
     let limits: [(String, Int, ClosedRange<Int>)] = [
-      ("hidden size", hiddenSize, 1...1 << 20), ("number of layers", layers, 1...4096), ("number of heads", heads, 1...65536),
+      ("hidden size", hiddenSize, 1...1 << 20), ("number of layers", layers, 1...4096),
+      ("number of heads", heads, 1...65536),
       ("number of key/value heads", keyValueHeads, 1...65536), ("head dimension", headDimension, 2...65536),
       ("feed-forward size", feedForwardSize, 1...1 << 24), ("vocabulary size", vocabularySize, 1...1 << 24),
       ("context length", contextLength, 1...1 << 24),
     ]
     for (what, value, allowed) in limits where !allowed.contains(value) {
-      throw Problem(.badData, "a \(what) of \(value) is out of range (\(allowed.lowerBound) to \(allowed.upperBound))")
+      throw Problem(
+        .badData, "a \(what) of \(value) is out of range (\(allowed.lowerBound) to \(allowed.upperBound))")
     }
     guard heads % keyValueHeads == 0 else {
       throw Problem(.badData, "\(heads) heads cannot share \(keyValueHeads) key/value heads evenly")
     }
-    guard headDimension % 2 == 0 else { throw Problem(.badData, "an odd head dimension of \(headDimension) cannot be rotated") }
-    guard normEpsilon >= 0, normEpsilon.isFinite else { throw Problem(.badData, "a norm epsilon of \(normEpsilon) is out of range") }
+    guard headDimension % 2 == 0 else {
+      throw Problem(.badData, "an odd head dimension of \(headDimension) cannot be rotated")
+    }
+    guard normEpsilon >= 0, normEpsilon.isFinite else {
+      throw Problem(.badData, "a norm epsilon of \(normEpsilon) is out of range")
+    }
     try rotary.validate()
   }
 }

@@ -20,9 +20,12 @@ extension Inference {
   /// - Throws: `Problem` where the prompt is empty or has foreign tokens.
   @discardableResult
   public func generate(
-    after prompt: [Int32], limit: Int, sampling: SamplingOptions, end: Set<Int32>, _ body: (Int32) -> Bool = { _ in true }
+    after prompt: [Int32], limit: Int, sampling: SamplingOptions, end: Set<Int32>,
+    _ body: (Int32) -> Bool = { _ in true }
   ) throws(Problem) -> StopReason {
-    guard !prompt.isEmpty else { throw Problem(.usage, "the prompt is empty and the model has no token to begin with") }
+    guard !prompt.isEmpty else {
+      throw Problem(.usage, "the prompt is empty and the model has no token to begin with")
+    }
     try checkTokens(prompt)
     let cache = makeCache(capacity: prompt.count + limit)
     var sampler = Sampler(sampling)

@@ -29,7 +29,9 @@ public final class Inference {
   }
 
   /// An empty cache for this model.
-  public func makeCache(capacity: Int = 64) -> KeyValueCache { KeyValueCache(configuration, capacity: capacity) }
+  public func makeCache(capacity: Int = 64) -> KeyValueCache {
+    KeyValueCache(configuration, capacity: capacity)
+  }
 
   /// Reads `tokens` and returns the logits that follow the last one, one for each token of the vocabulary.
   ///
@@ -78,12 +80,15 @@ public final class Inference {
   package func embed(_ tokens: some Collection<Int32>, into out: UnsafeMutablePointer<Float>) {
     for (i, token) in tokens.enumerated() {
       model.embedding.encoding.decode(
-        model.embedding, rows: Int(token)..<Int(token) + 1, into: out + i * configuration.hiddenSize, with: .best)
+        model.embedding, rows: Int(token)..<Int(token) + 1, into: out + i * configuration.hiddenSize,
+        with: .best)
     }
   }
 
   /// The hidden states after the last block; valid until the next call.
-  fileprivate func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<Float> {
+  fileprivate func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<
+    Float
+  > {
     reserve(tokens.count)
     embed(tokens, into: scratch.hidden.pointer)
     for (layer, block) in model.blocks.enumerated() {
@@ -94,7 +99,9 @@ public final class Inference {
   }
 
   /// Logits of `tokens` hidden states, which are normalized in place.
-  fileprivate func head(_ hidden: UnsafeMutablePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>) {
+  fileprivate func head(
+    _ hidden: UnsafeMutablePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>
+  ) {
     normalize(hidden, model.finalNorm, tokens, into: hidden)
     model.effectiveHead(hidden, tokens: tokens, into: out, team: team)
   }
@@ -126,7 +133,8 @@ public final class Inference {
     let c = configuration
     let normed = scratch.normed.pointer, attended = scratch.attended.pointer, gate = scratch.gate.pointer
     guard let q = block.weights[.query], let k = block.weights[.key], let v = block.weights[.value],
-      let o = block.weights[.output], let gateWeight = block.weights[.gate], let upWeight = block.weights[.up],
+      let o = block.weights[.output], let gateWeight = block.weights[.gate],
+      let upWeight = block.weights[.up],
       let down = block.weights[.down]
     else { preconditionFailure("a block without all its weights passed validation") }
 
@@ -151,7 +159,8 @@ public final class Inference {
     gateWeight(normed, tokens: tokens, into: gate, team: team)
     upWeight(normed, tokens: tokens, into: scratch.up.pointer, team: team)
     split(tokens * c.feedForwardSize) { range in
-      Kernels.best.siluMultiply(gate + range.lowerBound, by: scratch.up.pointer + range.lowerBound, range.count)
+      Kernels.best.siluMultiply(
+        gate + range.lowerBound, by: scratch.up.pointer + range.lowerBound, range.count)
     }
     observer?(.feedForwardHidden, gate, tokens)
     if last == .feedForwardHidden { return }
@@ -164,11 +173,14 @@ public final class Inference {
   ) {
     let n = configuration.hiddenSize
     for t in 0..<tokens {
-      Kernels.best.rmsNorm(x + t * n, weight: weight, epsilon: configuration.normEpsilon, into: out + t * n, n)
+      Kernels.best.rmsNorm(
+        x + t * n, weight: weight, epsilon: configuration.normEpsilon, into: out + t * n, n)
     }
   }
 
-  private func rotate(_ queries: UnsafeMutablePointer<Float>, _ keys: UnsafeMutablePointer<Float>, _ tokens: Int, _ start: Int) {
+  private func rotate(
+    _ queries: UnsafeMutablePointer<Float>, _ keys: UnsafeMutablePointer<Float>, _ tokens: Int, _ start: Int
+  ) {
     let c = configuration, interleaved = c.rotary.pairing == .interleaved
     rotary.cosines.withUnsafeBufferPointer { cosines in
       rotary.sines.withUnsafeBufferPointer { sines in

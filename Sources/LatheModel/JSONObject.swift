@@ -13,7 +13,9 @@ public struct JSONObject {
   /// - Throws: `Problem` where there is no file, or no JSON object in it.
   public init(reading path: String) throws(Problem) {
     let bytes = try Bytes(mapping: path)
-    guard bytes.count < 64 << 20 else { throw Problem(.badData, "a JSON file of \(bytes.count) bytes", at: path) }
+    guard bytes.count < 64 << 20 else {
+      throw Problem(.badData, "a JSON file of \(bytes.count) bytes", at: path)
+    }
     let data = bytes.withUnsafeBytes { Data($0) }
     do {
       guard let members = try JSONSerialization.jsonObject(with: data) as? [String: Any] else {
@@ -24,7 +26,8 @@ public struct JSONObject {
       throw problem
     } catch {
       let detail = (error as NSError).userInfo["NSDebugDescription"] as? String
-      throw Problem(.badData, "not valid JSON" + (detail.map { " (\($0))" } ?? ""), at: path, cure: "the file is damaged")
+      throw Problem(
+        .badData, "not valid JSON" + (detail.map { " (\($0))" } ?? ""), at: path, cure: "the file is damaged")
     }
   }
 
@@ -52,9 +55,11 @@ public struct JSONObject {
       members: [
         "architectures": ["LlamaForCausalLM"], "model_type": model.architecture.names.sorted()[0],
         "hidden_size": c.hiddenSize, "num_hidden_layers": c.layers, "num_attention_heads": c.heads,
-        "num_key_value_heads": c.keyValueHeads, "head_dim": c.headDimension, "intermediate_size": c.feedForwardSize,
+        "num_key_value_heads": c.keyValueHeads, "head_dim": c.headDimension,
+        "intermediate_size": c.feedForwardSize,
         "vocab_size": c.vocabularySize, "max_position_embeddings": c.contextLength, "hidden_act": "silu",
-        "rms_norm_eps": Double(c.normEpsilon), "tie_word_embeddings": c.tiesEmbeddings, "rope_parameters": rotary,
+        "rms_norm_eps": Double(c.normEpsilon), "tie_word_embeddings": c.tiesEmbeddings,
+        "rope_parameters": rotary,
       ])
   }
 

@@ -97,7 +97,8 @@ public struct Model: Sendable {
     func check(_ name: String, _ shape: (Int, Int), _ expected: (Int, Int)) throws(Problem) {
       guard shape == expected else {
         throw Problem(
-          .badData, "\(name) is \(shape.0) × \(shape.1) where the configuration demands \(expected.0) × \(expected.1)",
+          .badData,
+          "\(name) is \(shape.0) × \(shape.1) where the configuration demands \(expected.0) × \(expected.1)",
           cure: "the checkpoint and its configuration do not belong together")
       }
     }
@@ -109,17 +110,22 @@ public struct Model: Sendable {
     try check("the last norm", (1, finalNorm.count), (1, c.hiddenSize))
     for (layer, block) in blocks.enumerated() {
       try check("the attention norm of layer \(layer)", (1, block.attentionNorm.count), (1, c.hiddenSize))
-      try check("the feed-forward norm of layer \(layer)", (1, block.feedForwardNorm.count), (1, c.hiddenSize))
+      try check(
+        "the feed-forward norm of layer \(layer)", (1, block.feedForwardNorm.count), (1, c.hiddenSize))
       for role in Role.allCases {
         guard let linear = block.weights[role] else {
           throw Problem(.badData, "layer \(layer) has no \(role.rawValue) weight")
         }
-        try check("weight \(Site(layer, role))", (linear.weight.rows, linear.weight.columns), c.shape(of: role))
-        if let bias = linear.bias { try check("bias \(Site(layer, role))", (1, bias.count), (1, c.shape(of: role).rows)) }
+        try check(
+          "weight \(Site(layer, role))", (linear.weight.rows, linear.weight.columns), c.shape(of: role))
+        if let bias = linear.bias {
+          try check("bias \(Site(layer, role))", (1, bias.count), (1, c.shape(of: role).rows))
+        }
       }
     }
     if case .factors(let factors) = c.rotary.scaling, factors.count != c.headDimension / 2 {
-      throw Problem(.badData, "\(factors.count) rotary factors do not fit a head dimension of \(c.headDimension)")
+      throw Problem(
+        .badData, "\(factors.count) rotary factors do not fit a head dimension of \(c.headDimension)")
     }
   }
 }

@@ -26,7 +26,9 @@ extension Tokenizer {
     if format is GGUF.Type { return try gguf(path) }
     let folder = (path as NSString).deletingLastPathComponent
     var names = ["tokenizer.bin", "tokenizer.model", "tokenizer.json"]
-    if format is Llama2C.Type, let size = try Checkpoint(reading: path).metadata["llama2c.vocab_size"]?.integer {
+    if format is Llama2C.Type,
+      let size = try Checkpoint(reading: path).metadata["llama2c.vocab_size"]?.integer
+    {
       names += ["tok\(size).model", "tok\(size).bin"]
     }
     for name in names {
@@ -65,7 +67,9 @@ extension GGUFVocabulary {
 
   /// The keys and values that GGUF files hold.
   var metadata: [(key: String, value: MetadataValue)] {
-    func texts(_ bytes: [[UInt8]]) -> MetadataValue { .array(MetadataArray(bytes.map { String(decoding: $0, as: UTF8.self) })) }
+    func texts(_ bytes: [[UInt8]]) -> MetadataValue {
+      .array(MetadataArray(bytes.map { String(decoding: $0, as: UTF8.self) }))
+    }
     let prefix = "tokenizer.ggml."
     var values: [(key: String, value: MetadataValue)] = [
       (prefix + "model", .string(model)), (prefix + "pre", .string(pre)), (prefix + "tokens", texts(tokens)),
@@ -87,7 +91,9 @@ extension GGUFVocabulary {
   /// - Throws: `Problem` of kind `badData` where there is none.
   init(metadata: [String: MetadataValue]) throws(Problem) {
     func value(_ key: String) -> MetadataValue? { metadata["tokenizer.ggml." + key] }
-    func bytes(_ key: String) -> [[UInt8]] { value(key)?.array?.slices?.map { $0.elements(as: UInt8.self) } ?? [] }
+    func bytes(_ key: String) -> [[UInt8]] {
+      value(key)?.array?.slices?.map { $0.elements(as: UInt8.self) } ?? []
+    }
     guard let model = value("model")?.text else {
       throw Problem(.badData, "the file carries no tokenizer", cure: "give --tokenizer FILE")
     }
@@ -96,10 +102,12 @@ extension GGUFVocabulary {
     }
     self.init(
       model: model, pre: value("pre")?.text ?? "default", tokens: bytes("tokens"),
-      scores: value("scores")?.array?.floats ?? [], types: value("token_type")?.array?.int32s ?? [], merges: bytes("merges"),
+      scores: value("scores")?.array?.floats ?? [], types: value("token_type")?.array?.int32s ?? [],
+      merges: bytes("merges"),
       beginningOfSequence: value("bos_token_id")?.integer.flatMap { Int32(exactly: $0) },
       endOfSequence: end.reduce(into: []) { if !$0.contains($1) { $0.append($1) } },
-      addsBeginningOfSequence: value("add_bos_token")?.flag, addsEndOfSequence: value("add_eos_token")?.flag ?? false,
+      addsBeginningOfSequence: value("add_bos_token")?.flag,
+      addsEndOfSequence: value("add_eos_token")?.flag ?? false,
       addsSpacePrefix: value("add_space_prefix")?.flag)
   }
 }

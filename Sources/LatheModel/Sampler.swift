@@ -34,7 +34,9 @@ public struct Sampler {
   private var random: SeededGenerator
 
   /// A sampler with its own random numbers.
-  public init(_ options: SamplingOptions) { (self.options, random) = (options, SeededGenerator(seed: options.seed)) }
+  public init(_ options: SamplingOptions) {
+    (self.options, random) = (options, SeededGenerator(seed: options.seed))
+  }
 
   /// The next token.
   ///
@@ -79,7 +81,10 @@ public struct Sampler {
     var total = candidates.reduce(Float(0)) { $0 + $1.weight }
     if options.topP < 1 {
       var sum: Float = 0
-      let kept = candidates.firstIndex { sum += $0.weight; return sum >= options.topP * total } ?? candidates.count - 1
+      let kept =
+        candidates.firstIndex {
+          sum += $0.weight; return sum >= options.topP * total
+        } ?? candidates.count - 1
       candidates.removeSubrange((kept + 1)...)
       total = candidates.reduce(0) { $0 + $1.weight }
     }

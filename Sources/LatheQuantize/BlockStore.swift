@@ -25,7 +25,9 @@ public final class MemoryStore: BlockStore {
 
   public var finishedBlocks: Int { blocks.count }
 
-  public func resumedStream(for calibration: Calibration, inference: Inference) throws(Problem) -> CalibrationStream? { nil }
+  public func resumedStream(for calibration: Calibration, inference: Inference) throws(Problem)
+    -> CalibrationStream?
+  { nil }
 
   public func append(_ block: Block, outcome: BlockOutcome, stream: CalibrationStream?) throws(Problem) {
     blocks.append(block)

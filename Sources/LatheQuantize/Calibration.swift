@@ -15,7 +15,8 @@ public struct Calibration: Sendable {
   /// - Throws: `Problem` of kind `usage` where there is none, or they differ in length.
   public init(samples: [[Int32]], source: String) throws(Problem) {
     guard let length = samples.first?.count, length > 0 else {
-      throw Problem(.usage, "there is no calibration text", at: source, cure: "give a longer text, or a smaller --length")
+      throw Problem(
+        .usage, "there is no calibration text", at: source, cure: "give a longer text, or a smaller --length")
     }
     guard samples.allSatisfy({ $0.count == length }) else {
       throw Problem(.internal, "calibration samples differ in length", at: source)
@@ -29,10 +30,13 @@ public struct Calibration: Sendable {
   ///   - seed: nil takes them from the start, one after another; a number takes as many random crops.
   /// - Throws: `Problem` of kind `usage` where the text is too short.
   public init(tokens: [Int32], count: Int, length: Int, seed: UInt64? = nil, source: String) throws(Problem) {
-    guard count > 0, length > 0 else { throw Problem(.usage, "\(count) samples of \(length) tokens are none") }
+    guard count > 0, length > 0 else {
+      throw Problem(.usage, "\(count) samples of \(length) tokens are none")
+    }
     guard tokens.count >= length, seed != nil || tokens.count >= count * length else {
       throw Problem(
-        .usage, "the calibration text has \(tokens.count) tokens where \(count) samples of \(length) need \(count * length)",
+        .usage,
+        "the calibration text has \(tokens.count) tokens where \(count) samples of \(length) need \(count * length)",
         at: source, cure: "give a longer text, fewer --samples or a smaller --length")
     }
     var samples: [[Int32]] = []
@@ -45,7 +49,9 @@ public struct Calibration: Sendable {
     } else {
       for i in 0..<count { samples.append(Array(tokens[i * length..<(i + 1) * length])) }
     }
-    try self.init(samples: samples, source: "\(source), \(count) × \(length) tokens" + (seed.map { ", seed \($0)" } ?? ""))
+    try self.init(
+      samples: samples, source: "\(source), \(count) × \(length) tokens" + (seed.map { ", seed \($0)" } ?? "")
+    )
   }
 
   /// The tokens in each run.

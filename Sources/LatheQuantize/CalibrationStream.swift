@@ -32,7 +32,8 @@ public final class CalibrationStream {
     let copy = FloatBuffer(sampleWidth)
     for i in calibration.samples.indices {
       copy.pointer.update(from: quantized.pointer + i * sampleWidth, count: sampleWidth)
-      inference.run(block, on: copy.pointer, tokens: calibration.length, cache: cache, upTo: input) { place, x, rows in
+      inference.run(block, on: copy.pointer, tokens: calibration.length, cache: cache, upTo: input) {
+        place, x, rows in
         if place == input { sum.add(x, rows) }
       }
     }
@@ -58,7 +59,8 @@ public final class CalibrationStream {
   /// Writes both streams.
   func save(to file: AtomicFile) throws(Problem) {
     for buffer in [original, quantized] {
-      try file.write(UnsafeRawBufferPointer(start: buffer.pointer, count: buffer.count * MemoryLayout<Float>.stride))
+      try file.write(
+        UnsafeRawBufferPointer(start: buffer.pointer, count: buffer.count * MemoryLayout<Float>.stride))
     }
   }
 

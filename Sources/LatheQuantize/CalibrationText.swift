@@ -39,7 +39,9 @@ public struct CalibrationText: Codable, Hashable, Sendable {
     let bytes = isFile ? try Bytes(mapping: text) : try corpus(text)
     var tokens = try tokenizer.encode(bytes, addingSpecialTokens: false, parsingSpecialTokens: false)
     // One beginning of sequence before the stream, as a model that expects one has it in evaluation.
-    if tokenizer.addsBeginningOfSequence, let first = tokenizer.beginningOfSequence { tokens.insert(first, at: 0) }
+    if tokenizer.addsBeginningOfSequence, let first = tokenizer.beginningOfSequence {
+      tokens.insert(first, at: 0)
+    }
     return try Calibration(tokens: tokens, count: samples, length: length, seed: seed, source: text)
   }
 }

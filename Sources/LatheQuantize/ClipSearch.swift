@@ -11,7 +11,9 @@ extension Grid {
     let size = groupSize ?? columns.rows
     return stride(from: 0, to: columns.rows, by: size).map { start in
       let end = min(start + size, columns.rows)
-      return fitGroup(columns.rows(start..<end), searching: searching, importance: importance.map { Array($0[start..<end]) })
+      return fitGroup(
+        columns.rows(start..<end), searching: searching, importance: importance.map { Array($0[start..<end]) }
+      )
     }
   }
 

@@ -22,7 +22,9 @@ public final class Evidence: Sendable {
   private let factors = Mutex<[FactorKey: Result<InverseFactor, Problem>]>([:])
 
   /// Evidence of `count` vectors.
-  public init(count: Int = 0, secondMoment: Matrix? = nil) { (self.count, self.secondMoment) = (count, secondMoment) }
+  public init(count: Int = 0, secondMoment: Matrix? = nil) {
+    (self.count, self.secondMoment) = (count, secondMoment)
+  }
 
   /// The upper Cholesky factor of the inverse of the damped second moment, made once and shared by all who ask.
   ///
@@ -32,7 +34,9 @@ public final class Evidence: Sendable {
   ///   - descending: whether columns are first put in order of falling second moment (act-order).
   ///   - threads: the threads the factorization may use.
   /// - Throws: `Problem` where nothing was gathered or no damping suffices.
-  public func inverseFactor(damping: Float, descending: Bool, threads: Int = 1) throws(Problem) -> InverseFactor {
+  public func inverseFactor(damping: Float, descending: Bool, threads: Int = 1) throws(Problem)
+    -> InverseFactor
+  {
     let key = FactorKey(damping: damping, descending: descending)
     return try factors.withLock { cache in
       if let known = cache[key] { return known }
@@ -56,7 +60,8 @@ public final class Evidence: Sendable {
     guard diagonal.allSatisfy(\.isFinite) else {
       throw Problem(.badData, "the model's activations are not finite on the calibration text")
     }
-    let order = key.descending
+    let order =
+      key.descending
       ? diagonal.indices.sorted { diagonal[$0] != diagonal[$1] ? diagonal[$0] > diagonal[$1] : $0 < $1 }
       : Array(diagonal.indices)
     let mean = diagonal.reduce(0, +) / Float(n)
@@ -69,7 +74,9 @@ public final class Evidence: Sendable {
         h[j, j] += max(damping * mean, 1e-10)
       }
       if let upper = h.inverseCholesky(threads: threads) {
-        return InverseFactor(upper: upper, order: order, dead: Set(diagonal.indices.filter { diagonal[$0] == 0 }), damping: damping)
+        return InverseFactor(
+          upper: upper, order: order, dead: Set(diagonal.indices.filter { diagonal[$0] == 0 }),
+          damping: damping)
       }
       guard damping < 1 else {
         throw Problem(
@@ -113,7 +120,8 @@ final class SecondMomentSum {
     team.run(panels) { piece in
       let first = (panels - 1 - piece) * panel, end = min(first + panel, width)
       BLAS.multiplyTransposing(
-        x + first, stride: width, x, stride: width, into: sum.pointer + first * width, stride: width, m: end - first,
+        x + first, stride: width, x, stride: width, into: sum.pointer + first * width, stride: width,
+        m: end - first,
         n: end, k: rows, beta: 1)
     }
   }

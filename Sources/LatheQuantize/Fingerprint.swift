@@ -53,7 +53,9 @@ public struct Fingerprint: Codable, Hashable, Sendable {
   func difference(from other: Fingerprint) -> String? {
     if model != other.model { return "another model (digest \(other.model), now \(model))" }
     if recipe != other.recipe { return "another recipe (\(other.recipe), now \(recipe))" }
-    if calibration != other.calibration { return "other calibration text (\(other.calibration), now \(calibration))" }
+    if calibration != other.calibration {
+      return "other calibration text (\(other.calibration), now \(calibration))"
+    }
     if version != other.version { return "another version of this program" }
     return nil
   }

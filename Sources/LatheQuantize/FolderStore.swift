@@ -31,7 +31,9 @@ public final class FolderStore: BlockStore {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     } catch {
-      throw Problem(.cannotCreate, "cannot create the working folder", at: folder, cure: "check that its parent can be written")
+      throw Problem(
+        .cannotCreate, "cannot create the working folder", at: folder,
+        cure: "check that its parent can be written")
     }
     try AtomicFile.write(try json(fingerprint), to: description)
   }
@@ -47,7 +49,8 @@ public final class FolderStore: BlockStore {
 
   private func checkFingerprint(_ path: String) throws(Problem) {
     let bytes = try Bytes(mapping: path)
-    guard let old = try? JSONDecoder().decode(Fingerprint.self, from: bytes.withUnsafeBytes { Data($0) }) else {
+    guard let old = try? JSONDecoder().decode(Fingerprint.self, from: bytes.withUnsafeBytes { Data($0) })
+    else {
       throw Problem(.badData, "the working folder is damaged", at: path, cure: "remove \(folder)")
     }
     if let difference = fingerprint.difference(from: old) {
@@ -71,7 +74,9 @@ public final class FolderStore: BlockStore {
     }
   }
 
-  public func resumedStream(for calibration: Calibration, inference: Inference) throws(Problem) -> CalibrationStream? {
+  public func resumedStream(for calibration: Calibration, inference: Inference) throws(Problem)
+    -> CalibrationStream?
+  {
     guard finishedBlocks > 0 else { return nil }
     // Where the stream's file is lost or short, the last block's work is done again.
     while finishedBlocks > 0 {
@@ -126,7 +131,9 @@ public final class FolderStore: BlockStore {
   }
 
   private func vector(_ name: String, _ values: [Float]) -> TensorSource {
-    TensorSource(name: name, type: .f32, shape: [values.count]) { () throws(Problem) in Bytes(elements: values) }
+    TensorSource(name: name, type: .f32, shape: [values.count]) { () throws(Problem) in
+      Bytes(elements: values)
+    }
   }
 
   /// Reopens a shard and compares every weight with the one in memory, bit for bit.
@@ -198,7 +205,8 @@ extension FolderStore {
     try writeIndex()
     let files = ModelFiles(source: source, tokenizer: tokenizer)
     try files.writeConfiguration(
-      of: finished, recipe: fingerprint.recipe, calibration: fingerprint.calibration, to: folder + "/config.json")
+      of: finished, recipe: fingerprint.recipe, calibration: fingerprint.calibration,
+      to: folder + "/config.json")
     try files.copyTokenizer(to: folder)
     try FolderStore.removeWorkFiles(in: folder)
     // The finished folder must be a model before it gets its name.
@@ -216,7 +224,8 @@ extension FolderStore {
       total += checkpoint.totalBytes
     }
     try AtomicFile.write(
-      try json(Index(metadata: ["total_size": total], map: map)), to: folder + "/model.safetensors.index.json")
+      try json(Index(metadata: ["total_size": total], map: map)), to: folder + "/model.safetensors.index.json"
+    )
   }
 
   private struct Index: Encodable {
@@ -230,7 +239,8 @@ extension FolderStore {
 
   private static func removeWorkFiles(in folder: String) throws(Problem) {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-    for name in names where name.hasPrefix("stream-") || name == "fingerprint.json" || name.hasSuffix(".tmp") {
+    for name in names where name.hasPrefix("stream-") || name == "fingerprint.json" || name.hasSuffix(".tmp")
+    {
       try? FileManager.default.removeItem(atPath: folder + "/" + name)
     }
   }
@@ -239,7 +249,8 @@ extension FolderStore {
     do {
       try FileManager.default.moveItem(atPath: folder, toPath: path)
     } catch {
-      throw Problem(.cannotCreate, "cannot rename \(folder)", at: path, cure: "the finished model lies in \(folder)")
+      throw Problem(
+        .cannotCreate, "cannot rename \(folder)", at: path, cure: "the finished model lies in \(folder)")
     }
   }
 }
@@ -262,10 +273,12 @@ extension FolderStore {
     for (layer, block) in finished.blocks.enumerated() {
       for (role, linear) in block.weights {
         let order = GGUFDialect.rowOrder(role, finished)
-        let expected = try order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight
+        let expected =
+          try order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight
         guard reread.blocks[layer].weights[role]?.weight.parts == expected.parts else {
           throw Problem(
-            .inputOutput, "weight \(Site(layer, role)) reads back differently from what was written", at: path,
+            .inputOutput, "weight \(Site(layer, role)) reads back differently from what was written",
+            at: path,
             cure: "check the disk")
         }
       }

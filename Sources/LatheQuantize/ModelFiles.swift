@@ -20,21 +20,27 @@ struct ModelFiles {
   }
 
   /// Writes `config.json`: the original's, or one made of the configuration, with the description of the weights.
-  func writeConfiguration(of model: Model, recipe: String, calibration: String, to path: String) throws(Problem) {
+  func writeConfiguration(of model: Model, recipe: String, calibration: String, to path: String)
+    throws(Problem)
+  {
     var encodings: [String: NativeDialect.Entry] = [:]
     let names = model.architecture.tensorNames
     for (layer, block) in model.blocks.enumerated() {
-      for (role, linear) in block.weights { encodings[names.name(of: Site(layer, role)) + ".weight"] = .init(linear.weight) }
+      for (role, linear) in block.weights {
+        encodings[names.name(of: Site(layer, role)) + ".weight"] = .init(linear.weight)
+      }
     }
     encodings[names.embedding + ".weight"] = .init(model.embedding)
     if let head = model.head { encodings[names.head + ".weight"] = .init(head.weight) }
     let description = NativeDialect.Description(
       recipe: recipe, calibration: calibration, bitsPerWeight: model.bitsPerQuantizedWeight,
-      rotation: model.configuration.rotary.pairing == .interleaved ? "interleaved" : nil, encodings: encodings)
+      rotation: model.configuration.rotary.pairing == .interleaved ? "interleaved" : nil, encodings: encodings
+    )
     do {
       let data = try JSONEncoder().encode(description)
       let original = source + "/config.json"
-      let base = sourceIsFolder && FileManager.default.fileExists(atPath: original)
+      let base =
+        sourceIsFolder && FileManager.default.fileExists(atPath: original)
         ? try JSONObject(reading: original) : JSONObject(describing: model)
       try AtomicFile.write(try base.json(setting: "quantization_config", to: data), to: path)
     } catch let problem as Problem {
@@ -59,7 +65,8 @@ struct ModelFiles {
     if checkpoint.format == GGUF.name {
       let vocabulary = checkpoint.orderedMetadata.filter { $0.key.hasPrefix("tokenizer.") }
       try GGUF.write(
-        [], metadata: [("general.architecture", .string("vocabulary"))] + vocabulary, to: folder + "/tokenizer.gguf")
+        [], metadata: [("general.architecture", .string("vocabulary"))] + vocabulary,
+        to: folder + "/tokenizer.gguf")
       return
     }
     let parent = (source as NSString).deletingLastPathComponent

@@ -21,7 +21,8 @@ public protocol QuantizationMethod: Codable, Hashable, Sendable {
   ///   - grid: the points to choose among.
   ///   - evidence: what was gathered of the kinds in `evidence`.
   /// - Throws: `Problem` where the grid cannot hold the matrix or the evidence does not suffice.
-  func quantize(_ weight: Matrix, onto grid: some Grid, given evidence: Evidence) throws(Problem) -> EncodedMatrix
+  func quantize(_ weight: Matrix, onto grid: some Grid, given evidence: Evidence) throws(Problem)
+    -> EncodedMatrix
 
   /// Makes what every run of rows will ask of `evidence`, with all threads. The default makes nothing.
   func prepare(_ evidence: Evidence, threads: Int) throws(Problem)
@@ -59,5 +60,7 @@ public enum MethodCatalog {
   public static var names: [String] { all.map { $0.card.name } }
 
   /// The method called `name`.
-  public static subscript(name: String) -> (any QuantizationMethod.Type)? { all.first { $0.card.name == name } }
+  public static subscript(name: String) -> (any QuantizationMethod.Type)? {
+    all.first { $0.card.name == name }
+  }
 }

@@ -20,9 +20,12 @@ public struct Quantizer {
   /// A quantizer of `model`.
   ///
   /// - Throws: `Problem` of kind `usage` where the recipe needs calibration and there is none.
-  public init(_ model: Model, recipe: Recipe, calibration: Calibration? = nil, team: ThreadTeam) throws(Problem) {
+  public init(_ model: Model, recipe: Recipe, calibration: Calibration? = nil, team: ThreadTeam)
+    throws(Problem)
+  {
     if calibration == nil, recipe.evidence != [] {
-      throw Problem(.usage, "the recipe \"\(recipe.name)\" needs calibration text", cure: "give --calibration FILE")
+      throw Problem(
+        .usage, "the recipe \"\(recipe.name)\" needs calibration text", cure: "give --calibration FILE")
     }
     (self.model, self.recipe, self.calibration, self.team) = (model, recipe, calibration, team)
   }
@@ -31,7 +34,8 @@ public struct Quantizer {
   ///
   /// - Parameter report: receives each weight's outcome, and each block's.
   /// - Throws: `Problem` where a weight cannot be quantized or a block cannot be stored.
-  public func run(into store: some BlockStore, report: (QuantizationEvent) -> Void = { _ in }) throws(Problem) {
+  public func run(into store: some BlockStore, report: (QuantizationEvent) -> Void = { _ in }) throws(Problem)
+  {
     let inference = Inference(model, team: team)
     var stream: CalibrationStream?
     if let calibration {
@@ -65,7 +69,10 @@ public struct Quantizer {
     let site = Site(layer, role)
     guard let rule = recipe.rule(for: site), let linear = block.weights[role],
       let grid = rule.encoding.encoding as? any Grid
-    else { throw Problem(.usage, "no method can choose codes of \(recipe.rule(for: site)?.encoding.encoding.label ?? "?")") }
+    else {
+      throw Problem(
+        .usage, "no method can choose codes of \(recipe.rule(for: site)?.encoding.encoding.label ?? "?")")
+    }
     let clock = ContinuousClock()
     let start = clock.now
     let weight = linear.weight.decoded()
@@ -105,12 +112,16 @@ extension Matrix {
   }
 
   /// The squared error of `other`, relative to this matrix, of the weights and of the outputs for the inputs seen.
-  func error(of other: Matrix, given evidence: Evidence, team: ThreadTeam) -> (weight: Double, output: Double?) {
+  func error(of other: Matrix, given evidence: Evidence, team: ThreadTeam) -> (
+    weight: Double, output: Double?
+  ) {
     var difference = self
     for i in values.indices { difference.values[i] -= other.values[i] }
     let weight = difference.squaredNorm() / max(squaredNorm(), .leastNormalMagnitude)
     guard let moment = evidence.secondMoment else { return (weight, nil) }
-    let output = difference.energy(under: moment, team: team) / max(energy(under: moment, team: team), .leastNormalMagnitude)
+    let output =
+      difference.energy(under: moment, team: team)
+      / max(energy(under: moment, team: team), .leastNormalMagnitude)
     return (weight, output)
   }
 
@@ -126,10 +137,12 @@ extension Matrix {
       values.withUnsafeBufferPointer { a in
         moment.values.withUnsafeBufferPointer { h in
           product.withUnsafeMutableBufferPointer { p in
-            guard let a = a.baseAddress.map({ $0 + first * columns }), let h = h.baseAddress, let p = p.baseAddress
+            guard let a = a.baseAddress.map({ $0 + first * columns }), let h = h.baseAddress,
+              let p = p.baseAddress
             else { return }
             BLAS.multiply(
-              a, stride: columns, h, stride: columns, into: p, stride: columns, m: count, n: columns, k: columns)
+              a, stride: columns, h, stride: columns, into: p, stride: columns, m: count, n: columns,
+              k: columns)
             for i in 0..<count { sum += Double(Kernels.best.dot(p + i * columns, a + i * columns, columns)) }
           }
         }

@@ -39,7 +39,9 @@ public struct Rule: Codable, Hashable, Sendable {
 
   /// A rule of the given parts.
   public init(sites: String = "*", method: any QuantizationMethod, encoding: any Grid) {
-    (self.sites, self.method, self.encoding) = (sites, MethodDescription(method), EncodingDescription(encoding))
+    (self.sites, self.method, self.encoding) = (
+      sites, MethodDescription(method), EncodingDescription(encoding)
+    )
   }
 
   private enum CodingKeys: String, CodingKey { case sites, method, encoding }
@@ -79,7 +81,8 @@ public struct MethodDescription: Codable, Hashable, Sendable {
   public init(name: String, setting options: [(key: String, value: String)] = []) throws(Problem) {
     guard let type = MethodCatalog[name] else {
       throw Problem(
-        .usage, "unknown method \"\(name)\"", cure: "known are \(MethodCatalog.names.joined(separator: ", "))")
+        .usage, "unknown method \"\(name)\"", cure: "known are \(MethodCatalog.names.joined(separator: ", "))"
+      )
     }
     method = try Self.make(type, options)
   }
@@ -117,7 +120,8 @@ public struct MethodDescription: Codable, Hashable, Sendable {
     guard let name = options.removeValue(forKey: "name") else {
       throw Problem(.usage, "a method needs a name")
     }
-    try self.init(name: name.text, setting: options.sorted { $0.key < $1.key }.map { ($0.key, $0.value.text) })
+    try self.init(
+      name: name.text, setting: options.sorted { $0.key < $1.key }.map { ($0.key, $0.value.text) })
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -204,9 +208,11 @@ extension Recipe {
   ) throws(Problem) {
     let grid: any Grid
     if forGGUF {
-      guard let whole = Int(exactly: bits), let block = BlockGrid(bits: whole, isSymmetric: isSymmetric) else {
+      guard let whole = Int(exactly: bits), let block = BlockGrid(bits: whole, isSymmetric: isSymmetric)
+      else {
         throw Problem(
-          .usage, "GGUF has no block type of \(bits) bits that is written", cure: "choose 4, 5 or 8 bits, or --format native")
+          .usage, "GGUF has no block type of \(bits) bits that is written",
+          cure: "choose 4, 5 or 8 bits, or --format native")
       }
       grid = block
     } else if abs(bits - 1.58) < 0.01 {
@@ -217,6 +223,7 @@ extension Recipe {
       }
       grid = try IntegerGrid(bits: whole, groupSize: groupSize, isSymmetric: isSymmetric)
     }
-    self.init(name: "\(type(of: method).card.name) \(grid.label)", rules: [Rule(method: method, encoding: grid)])
+    self.init(
+      name: "\(type(of: method).card.name) \(grid.label)", rules: [Rule(method: method, encoding: grid)])
   }
 }

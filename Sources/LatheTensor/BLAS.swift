@@ -15,7 +15,8 @@ package enum BLAS {
   /// `c = alpha · a · bᵀ + beta · c` with `a` m × k, `b` n × k, `c` m × n, all row-major.
   package static func multiplyTransposed(
     _ a: UnsafePointer<Float>, stride strideA: Int, _ b: UnsafePointer<Float>, stride strideB: Int,
-    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
+    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1,
+    beta: Float = 0
   ) {
     guard m > 0, n > 0 else { return }
     cblas_sgemm(
@@ -26,7 +27,8 @@ package enum BLAS {
   /// `c = alpha · a · b + beta · c` with `a` m × k, `b` k × n, `c` m × n, all row-major.
   package static func multiply(
     _ a: UnsafePointer<Float>, stride strideA: Int, _ b: UnsafePointer<Float>, stride strideB: Int,
-    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
+    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1,
+    beta: Float = 0
   ) {
     guard m > 0, n > 0 else { return }
     cblas_sgemm(
@@ -37,7 +39,8 @@ package enum BLAS {
   /// `c = alpha · aᵀ · b + beta · c` with `a` k × m, `b` k × n, `c` m × n, all row-major.
   package static func multiplyTransposing(
     _ a: UnsafePointer<Float>, stride strideA: Int, _ b: UnsafePointer<Float>, stride strideB: Int,
-    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1, beta: Float = 0
+    into c: UnsafeMutablePointer<Float>, stride strideC: Int, m: Int, n: Int, k: Int, alpha: Float = 1,
+    beta: Float = 0
   ) {
     guard m > 0, n > 0 else { return }
     cblas_sgemm(
@@ -47,7 +50,8 @@ package enum BLAS {
 
   /// `a += alpha · x · yᵀ` with `a` m × n, row-major.
   package static func addOuterProduct(
-    _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, alpha: Float, to a: UnsafeMutablePointer<Float>, stride: Int,
+    _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, alpha: Float, to a: UnsafeMutablePointer<Float>,
+    stride: Int,
     m: Int, n: Int
   ) {
     guard m > 0, n > 0 else { return }

@@ -20,7 +20,8 @@ public struct Kernels: @unchecked Sendable {
 
   /// Every set this machine can run, slowest first.
   public static let available: [Kernels] =
-    [.scalar] + [lathe_kernels_neon(), lathe_kernels_avx2(), lathe_kernels_avx512()].compactMap { $0.map(Kernels.init) }
+    [.scalar]
+    + [lathe_kernels_neon(), lathe_kernels_avx2(), lathe_kernels_avx512()].compactMap { $0.map(Kernels.init) }
 
   /// The fastest set this machine can run, or the one the environment variable `LATHE_KERNELS` names.
   public static let best: Kernels = {
@@ -44,13 +45,16 @@ extension Kernels {
   }
 
   /// Unpacks `n` codes of `width` bits, least significant bit first, to bytes.
-  package func unpack(_ packed: UnsafePointer<UInt8>, width: Int, into codes: UnsafeMutablePointer<UInt8>, _ n: Int) {
+  package func unpack(
+    _ packed: UnsafePointer<UInt8>, width: Int, into codes: UnsafeMutablePointer<UInt8>, _ n: Int
+  ) {
     table.pointee.unpack(packed, UInt32(width), codes, n)
   }
 
   /// Normalizes `n` values by their root mean square and scales them by `weight`.
   package func rmsNorm(
-    _ x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float, into out: UnsafeMutablePointer<Float>,
+    _ x: UnsafePointer<Float>, weight: UnsafePointer<Float>, epsilon: Float,
+    into out: UnsafeMutablePointer<Float>,
     _ n: Int
   ) {
     table.pointee.rms_norm(x, weight, epsilon, out, n)
@@ -71,7 +75,8 @@ extension Kernels {
 
   /// One query against `count` keys and values whose rows lie `stride` floats apart.
   package func attend(
-    _ query: UnsafePointer<Float>, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, count: Int, stride: Int,
+    _ query: UnsafePointer<Float>, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, count: Int,
+    stride: Int,
     dimension: Int, scale: Float, scores: UnsafeMutablePointer<Float>, into out: UnsafeMutablePointer<Float>
   ) {
     table.pointee.attend(query, keys, values, count, stride, dimension, scale, scores, out)
@@ -80,7 +85,8 @@ extension Kernels {
   /// One step of an online softmax over a tile of scores: row r sees its first `visible + r` columns.
   package func softmaxTile(
     _ scores: UnsafeMutablePointer<Float>, rows: Int, columns: Int, stride: Int, visible: Int, scale: Float,
-    peak: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Float>, correction: UnsafeMutablePointer<Float>
+    peak: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Float>,
+    correction: UnsafeMutablePointer<Float>
   ) {
     table.pointee.softmax_tile(scores, rows, columns, stride, visible, scale, peak, sum, correction)
   }
@@ -90,7 +96,8 @@ extension Kernels {
 
   /// The Kullback-Leibler divergence in nats of softmax(q) from softmax(p).
   package func divergence(
-    _ p: UnsafePointer<Float>, logSum logSumP: Float, from q: UnsafePointer<Float>, logSum logSumQ: Float, _ n: Int
+    _ p: UnsafePointer<Float>, logSum logSumP: Float, from q: UnsafePointer<Float>, logSum logSumQ: Float,
+    _ n: Int
   ) -> Float {
     table.pointee.divergence(p, logSumP, q, logSumQ, n)
   }
@@ -171,7 +178,8 @@ package struct IntegerRow {
     groupOfColumn: UnsafePointer<UInt16>?, zero: Float, bits: Int, group: Int, columns: Int
   ) {
     row = LatheIntegerRow(
-      codes: codes, scales: scales, zeros: zeros, group_of_column: groupOfColumn, zero: zero, bits: UInt32(bits),
+      codes: codes, scales: scales, zeros: zeros, group_of_column: groupOfColumn, zero: zero,
+      bits: UInt32(bits),
       group: group, n: columns)
   }
 }
@@ -186,7 +194,8 @@ extension Kernels {
   }
 
   package func decodeTernary(
-    _ codes: UnsafePointer<UInt8>, scales: UnsafePointer<UInt16>, group: Int, into out: UnsafeMutablePointer<Float>,
+    _ codes: UnsafePointer<UInt8>, scales: UnsafePointer<UInt16>, group: Int,
+    into out: UnsafeMutablePointer<Float>,
     _ n: Int
   ) {
     table.pointee.decode_ternary(codes, scales, group, out, n)

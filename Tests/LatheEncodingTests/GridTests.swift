@@ -10,7 +10,9 @@ import Testing
     for bits in 1...8 {
       for group in [nil, 32, 100, 256] {
         for symmetric in [true, false] {
-          if let grid = try? IntegerGrid(bits: bits, groupSize: group, isSymmetric: symmetric) { grids.append(grid) }
+          if let grid = try? IntegerGrid(bits: bits, groupSize: group, isSymmetric: symmetric) {
+            grids.append(grid)
+          }
         }
       }
     }
@@ -36,21 +38,27 @@ import Testing
     for start in stride(from: 0, to: weight.columns, by: size) {
       let end = min(start + size, weight.columns)
       let group = Matrix(
-        rows: end - start, columns: weight.rows, values: Array(columns.values[start * weight.rows..<end * weight.rows]))
+        rows: end - start, columns: weight.rows,
+        values: Array(columns.values[start * weight.rows..<end * weight.rows]))
       let fitted = grid.fit(group, shrink: 1)
       parameters.append(fitted)
       for j in start..<end {
         var c = [UInt8](repeating: 0, count: weight.rows), p = [Float](repeating: 0, count: weight.rows)
-        grid.round(Array(columns.values[j * weight.rows..<(j + 1) * weight.rows]), count: weight.rows, under: fitted, codes: &c, points: &p)
+        grid.round(
+          Array(columns.values[j * weight.rows..<(j + 1) * weight.rows]), count: weight.rows, under: fitted,
+          codes: &c, points: &p)
         codes += c
         points += p
       }
     }
-    let packed = try grid.pack(codes, parameters: parameters, groupOfColumn: nil, rows: weight.rows, columns: weight.columns)
+    let packed = try grid.pack(
+      codes, parameters: parameters, groupOfColumn: nil, rows: weight.rows, columns: weight.columns)
     return (packed, Matrix(rows: weight.columns, columns: weight.rows, values: points).transposed())
   }
 
-  @Test("what is packed decodes to the points the grid promised, and multiplies like them", arguments: grids.indices)
+  @Test(
+    "what is packed decodes to the points the grid promised, and multiplies like them",
+    arguments: grids.indices)
   func roundTrip(index: Int) throws {
     let grid = Self.grids[index]
     let weight = Self.weight(24, 320)
@@ -79,7 +87,8 @@ import Testing
     let weight = Self.weight(16, 256)
     var last = Float.infinity
     for bits in 2...8 {
-      let (_, points) = try Self.round(weight, onto: try IntegerGrid(bits: bits, groupSize: 64, isSymmetric: symmetric))
+      let (_, points) = try Self.round(
+        weight, onto: try IntegerGrid(bits: bits, groupSize: 64, isSymmetric: symmetric))
       let error = zip(points.values, weight.values).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
       #expect(error < last)
       last = error
@@ -90,8 +99,10 @@ import Testing
   func honestBits() throws {
     let weight = Self.weight(16, 256)
     let cases: [(any Grid, Double)] = [
-      (try IntegerGrid(bits: 4, groupSize: 128), 4 + 20.0 / 128), (try IntegerGrid(bits: 4, groupSize: 128, isSymmetric: true), 4.125),
-      (try IntegerGrid(bits: 3, groupSize: 64, isSymmetric: true), 3.25), (BlockGrid(.q4_0), 4.5), (BlockGrid(.q5_1), 6),
+      (try IntegerGrid(bits: 4, groupSize: 128), 4 + 20.0 / 128),
+      (try IntegerGrid(bits: 4, groupSize: 128, isSymmetric: true), 4.125),
+      (try IntegerGrid(bits: 3, groupSize: 64, isSymmetric: true), 3.25), (BlockGrid(.q4_0), 4.5),
+      (BlockGrid(.q5_1), 6),
       (BlockGrid(.q8_0), 8.5), (try TernaryGrid(groupSize: 128), 52.0 * 8 / 256 + 0.125),
     ]
     for (grid, bits) in cases {
@@ -113,7 +124,9 @@ import Testing
     let grid = try IntegerGrid(bits: 4, groupSize: 32)
     #expect(throws: Problem.self) { try EncodedMatrix(encoding: grid, rows: 2, columns: 64, parts: [:]) }
     #expect(throws: Problem.self) {
-      try EncodedMatrix(encoding: grid, rows: 2, columns: 64, parts: ["codes": Bytes([1]), "scales": Bytes([]), "zeros": Bytes([])])
+      try EncodedMatrix(
+        encoding: grid, rows: 2, columns: 64,
+        parts: ["codes": Bytes([1]), "scales": Bytes([]), "zeros": Bytes([])])
     }
     #expect(throws: Problem.self) { try IntegerGrid(bits: 9, groupSize: 32) }
     #expect(throws: Problem.self) { try IntegerGrid(bits: 4, groupSize: 0) }
@@ -127,7 +140,9 @@ import Testing
       "codes": Bytes([UInt8](repeating: 0, count: 64)), "scales": Bytes([UInt8](repeating: 0, count: 8)),
       "zeros": Bytes([0, 0]), "groups": Bytes(elements: [UInt16](repeating: 2, count: 64)),
     ]
-    #expect(throws: Problem.self) { try EncodedMatrix(encoding: scattered, rows: 2, columns: 64, parts: parts) }
+    #expect(throws: Problem.self) {
+      try EncodedMatrix(encoding: scattered, rows: 2, columns: 64, parts: parts)
+    }
   }
 
   @Test("rows can be chosen without knowing the encoding", arguments: grids.indices)
@@ -135,6 +150,8 @@ import Testing
     let (packed, points) = try Self.round(Self.weight(8, 320), onto: Self.grids[index])
     let chosen = try packed.selectingRows([5, 0, 5])
     let decoded = chosen.decoded()
-    for j in 0..<320 { #expect(abs(decoded[0, j] - points[5, j]) < 1e-6 && abs(decoded[1, j] - points[0, j]) < 1e-6) }
+    for j in 0..<320 {
+      #expect(abs(decoded[0, j] - points[5, j]) < 1e-6 && abs(decoded[1, j] - points[0, j]) < 1e-6)
+    }
   }
 }

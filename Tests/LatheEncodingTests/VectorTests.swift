@@ -14,10 +14,14 @@ struct VectorTests {
 
   static func bytes(hex: String) -> [UInt8] {
     let digits = Array(hex.utf8)
-    return stride(from: 0, to: digits.count, by: 2).map { UInt8(String(decoding: digits[$0..<$0 + 2], as: UTF8.self), radix: 16) ?? 0 }
+    return stride(from: 0, to: digits.count, by: 2).map {
+      UInt8(String(decoding: digits[$0..<$0 + 2], as: UTF8.self), radix: 16) ?? 0
+    }
   }
 
-  @Test("every block type decodes as its definition says, by every kernel", arguments: Kernels.available.map(\.name))
+  @Test(
+    "every block type decodes as its definition says, by every kernel",
+    arguments: Kernels.available.map(\.name))
   func decode(name: String) throws {
     let kernels = try #require(Kernels.available.first { $0.name == name })
     let types = try #require(try Self.vectors("decode.json")["gguf"] as? [String: [String: Any]])
@@ -31,7 +35,8 @@ struct VectorTests {
         parts: [encoding.isDense ? "" : "blocks": Bytes(blocks.flatMap { $0 })])
       let decoded = matrix.decoded(with: kernels).values
       for (a, b) in zip(decoded, values) {
-        #expect(a == b || abs(a - b) <= 2e-6 * abs(b) || (a.isNaN && b.isNaN), "\(type): \(a) where \(b) is due")
+        #expect(
+          a == b || abs(a - b) <= 2e-6 * abs(b) || (a.isNaN && b.isNaN), "\(type): \(a) where \(b) is due")
       }
       tested += 1
     }
@@ -62,13 +67,20 @@ struct VectorTests {
 
   @Test("dense bit packing is that of compressed-tensors")
   func packing() throws {
-    let widths = try #require(try Self.vectors("decode.json")["compressed_tensors_dense"] as? [String: [String: Any]])
+    let widths = try #require(
+      try Self.vectors("decode.json")["compressed_tensors_dense"] as? [String: [String: Any]])
     for (width, vector) in widths {
       let bits = try #require(Int(width))
-      let codes = try #require(vector["signed_codes"] as? [NSNumber]).map { UInt8($0.intValue + 1 << (bits - 1)) }
-      let words = try #require(vector["words"] as? [NSNumber]).map { UInt32(truncatingIfNeeded: $0.int64Value) }
+      let codes = try #require(vector["signed_codes"] as? [NSNumber]).map {
+        UInt8($0.intValue + 1 << (bits - 1))
+      }
+      let words = try #require(vector["words"] as? [NSNumber]).map {
+        UInt32(truncatingIfNeeded: $0.int64Value)
+      }
       let packed = packCodes(codes, bits: bits, rows: 1, columns: codes.count).elements(as: UInt8.self)
-      let expected = words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * UInt32($0))) } }
+      let expected = words.flatMap { word in
+        (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * UInt32($0))) }
+      }
       #expect(Array(expected.prefix(packed.count)) == packed, "\(bits) bits")
     }
   }

@@ -15,7 +15,8 @@ import Testing
     let json = try #require(try JSONSerialization.jsonObject(with: data) as? [String: [String: Any]])
     let expected = try #require(json["novella-6m"]?["mean_nll"] as? Double)
     let ids = try Fixture.ids("model/novella-6m/logits.safetensors")
-    let result = try Perplexity(try Model(reading: Self.model), team: ThreadTeam(count: 2)).measure([ids], protocolName: "passage")
+    let result = try Perplexity(try Model(reading: Self.model), team: ThreadTeam(count: 2)).measure(
+      [ids], protocolName: "passage")
     #expect(abs(result.nll - expected) < 1e-4)
     #expect(result.tokens == 255)
     #expect(abs(result.perplexity - exp(expected)) / exp(expected) < 1e-3)
@@ -33,7 +34,8 @@ import Testing
     let perplexity = try Perplexity(try Model(reading: Self.model), team: ThreadTeam())
     for result in results {
       let rule = result["bos"] as? String
-      var measure = PerplexityProtocol.text(window: 512, beginning: rule == "stream" ? .first : rule == "every" ? .every : .none)
+      var measure = PerplexityProtocol.text(
+        window: 512, beginning: rule == "stream" ? .first : rule == "every" ? .every : .none)
       measure.limit = 120
       let windows = try measure.windows(of: text, tokenizer)
       let ours = try perplexity.measure(windows, protocolName: measure.name)
@@ -47,7 +49,8 @@ import Testing
   func itself() throws {
     let model = try Model(reading: Self.model)
     let windows = try SelfWrittenText.write(model, first: 1, count: 2, length: 64, seed: 1, threads: 2)
-    let result = try Perplexity(model, reference: model, team: ThreadTeam(count: 2)).measure(windows, protocolName: "self")
+    let result = try Perplexity(model, reference: model, team: ThreadTeam(count: 2)).measure(
+      windows, protocolName: "self")
     let divergence = try #require(result.divergence)
     #expect(divergence.mean < 1e-6)
     #expect(divergence.maximum < 1e-4)
@@ -70,21 +73,29 @@ import Testing
     #expect(try windows(.every)[1] == [bos] + tokens[15..<30])
     #expect(try windows(.replacing)[1] == [bos] + tokens[16..<31])
     #expect(try windows(.none).count == tokens.count / 16)
-    #expect(throws: Problem.self) { try PerplexityProtocol.text(window: 100_000, beginning: .none).windows(of: text, tokenizer) }
+    #expect(throws: Problem.self) {
+      try PerplexityProtocol.text(window: 100_000, beginning: .none).windows(of: text, tokenizer)
+    }
     #expect(throws: Problem.self) { try ProtocolCatalog.named("wikitext") }
   }
 
-  @Test("the corpora have the field's known numbers of tokens", .enabled(if: TestData.isPresent, "the corpora are not at hand: set LATHE_DATA"))
+  @Test(
+    "the corpora have the field's known numbers of tokens",
+    .enabled(if: TestData.isPresent, "the corpora are not at hand: set LATHE_DATA"))
   func knownCounts() throws {
     let tokenizer = try Tokenizer.load(path: TestData.path("tokenizers/llama2/tokenizer.model"))
     let folder = try DataFolder(TestData.folder)
     let gptq = try folder.text(for: ProtocolCatalog.named("gptq-wikitext2-2048"))
     #expect(try tokenizer.encode(gptq, parsingSpecialTokens: false).count == 341_469)
     let raw = try folder.text(for: ProtocolCatalog.named("llamacpp-512"))
-    #expect(try tokenizer.encode(raw, addingSpecialTokens: false, parsingSpecialTokens: false).count == 335_687)
+    #expect(
+      try tokenizer.encode(raw, addingSpecialTokens: false, parsingSpecialTokens: false).count == 335_687)
   }
 
-  @Test("every protocol's text is at hand and long enough", .enabled(if: TestData.isPresent, "the corpora are not at hand: set LATHE_DATA"), arguments: ProtocolCatalog.all)
+  @Test(
+    "every protocol's text is at hand and long enough",
+    .enabled(if: TestData.isPresent, "the corpora are not at hand: set LATHE_DATA"),
+    arguments: ProtocolCatalog.all)
   func texts(measure: PerplexityProtocol) throws {
     let tokenizer = try Tokenizer.load(path: TestData.path("tokenizers/llama2/tokenizer.model"))
     let text = try DataFolder(TestData.folder).text(for: measure)

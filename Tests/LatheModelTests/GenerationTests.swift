@@ -8,7 +8,9 @@ import Testing
 @Suite struct GenerationTests {
   static let path = TestData.packageFolder + "/Models/novella-6m"
 
-  @Test("the greedy text is that of the reference", .enabled(if: TestData.isPresent, "stories260K is not at hand: set LATHE_DATA"))
+  @Test(
+    "the greedy text is that of the reference",
+    .enabled(if: TestData.isPresent, "stories260K is not at hand: set LATHE_DATA"))
   func greedyStory() throws {
     // The beginning of llama2.c's own golden text for this model.
     let path = try TestData.path("models/stories260K/stories260K.bin")
@@ -16,11 +18,14 @@ import Testing
     var options = SamplingOptions()
     options.temperature = 0
     var ids: [Int32] = [1]
-    try Inference(model, team: ThreadTeam(count: 2)).generate(after: [1], limit: 60, sampling: options, end: [1, 2]) {
+    try Inference(model, team: ThreadTeam(count: 2)).generate(
+      after: [1], limit: 60, sampling: options, end: [1, 2]
+    ) {
       ids.append($0)
       return true
     }
-    let golden = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
+    let golden =
+      "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
     #expect(tokenizer.decode(ids).hasPrefix(golden))
   }
 
@@ -31,14 +36,18 @@ import Testing
     func text(_ seed: UInt64, limit: Int = 24) throws -> [Int32] {
       var options = SamplingOptions(), ids: [Int32] = []
       options.seed = seed
-      try inference.generate(after: [1], limit: limit, sampling: options, end: [2]) { ids.append($0); return true }
+      try inference.generate(after: [1], limit: limit, sampling: options, end: [2]) {
+        ids.append($0); return true
+      }
       return ids
     }
     #expect(try text(1) == text(1))
     #expect(try text(1) != text(2))
     #expect(try text(1, limit: 0).isEmpty)
     var count = 0
-    try inference.generate(after: [1], limit: 50, sampling: SamplingOptions(), end: []) { _ in count += 1; return count < 3 }
+    try inference.generate(after: [1], limit: 50, sampling: SamplingOptions(), end: []) { _ in
+      count += 1; return count < 3
+    }
     #expect(count == 3)
   }
 
@@ -85,8 +94,14 @@ import Testing
   @Test("foreign tokens and empty prompts are sentences")
   func hostile() throws {
     let inference = Inference(try Model(reading: Self.path), team: ThreadTeam(count: 1))
-    #expect(throws: Problem.self) { try inference.generate(after: [], limit: 1, sampling: SamplingOptions(), end: []) }
-    #expect(throws: Problem.self) { try inference.generate(after: [5000], limit: 1, sampling: SamplingOptions(), end: []) }
-    #expect(throws: Problem.self) { try inference.generate(after: [-1], limit: 1, sampling: SamplingOptions(), end: []) }
+    #expect(throws: Problem.self) {
+      try inference.generate(after: [], limit: 1, sampling: SamplingOptions(), end: [])
+    }
+    #expect(throws: Problem.self) {
+      try inference.generate(after: [5000], limit: 1, sampling: SamplingOptions(), end: [])
+    }
+    #expect(throws: Problem.self) {
+      try inference.generate(after: [-1], limit: 1, sampling: SamplingOptions(), end: [])
+    }
   }
 }

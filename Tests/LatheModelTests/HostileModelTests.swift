@@ -23,11 +23,15 @@ import Testing
   static let cases: [(key: String, json: String?, says: String)] = [
     ("hidden_size", "0", "hidden size of 0"), ("hidden_size", "-64", "hidden size of -64"),
     ("hidden_size", "128", "where the configuration demands"), ("num_hidden_layers", "3", "no tensor"),
-    ("num_hidden_layers", "1000000000", "number of layers"), ("num_attention_heads", "0", "num_attention_heads is 0"),
-    ("num_key_value_heads", "3", "evenly"), ("head_dim", "15", "odd head dimension"), ("vocab_size", "129", "the embedding is"),
-    ("intermediate_size", "97", "where the configuration demands"), ("model_type", "\"bert\"", "\"bert\" is not supported"),
+    ("num_hidden_layers", "1000000000", "number of layers"),
+    ("num_attention_heads", "0", "num_attention_heads is 0"),
+    ("num_key_value_heads", "3", "evenly"), ("head_dim", "15", "odd head dimension"),
+    ("vocab_size", "129", "the embedding is"),
+    ("intermediate_size", "97", "where the configuration demands"),
+    ("model_type", "\"bert\"", "\"bert\" is not supported"),
     ("model_type", nil, "\"model_type\" is missing"), ("hidden_act", "\"gelu\"", "\"gelu\" is not supported"),
-    ("rms_norm_eps", "-1", "norm epsilon"), ("vocab_size", "1e30", "\"vocab_size\" is missing or of the wrong type"),
+    ("rms_norm_eps", "-1", "norm epsilon"),
+    ("vocab_size", "1e30", "\"vocab_size\" is missing or of the wrong type"),
     ("rope_parameters", #"{"rope_type":"yarn","rope_theta":1e4}"#, "\"yarn\" is not supported"),
     ("rope_parameters", #"{"rope_type":"llama3","rope_theta":1e4}"#, "\"factor\" is missing"),
     ("rope_parameters", #"{"rope_type":"linear","factor":0,"rope_theta":1e4}"#, "not positive"),
@@ -43,9 +47,13 @@ import Testing
   @Test("a configuration that cannot be is refused in words", arguments: cases.indices)
   func configuration(index: Int) throws {
     let (key, json, says) = Self.cases[index]
-    let value = try json.map { try JSONSerialization.jsonObject(with: Data($0.utf8), options: [.fragmentsAllowed]) }
+    let value = try json.map {
+      try JSONSerialization.jsonObject(with: Data($0.utf8), options: [.fragmentsAllowed])
+    }
     let problem = #expect(throws: Problem.self) { try Self.load([key: value]) }
-    #expect(problem?.description.contains(says) == true, "\(problem?.description ?? "no problem") should say \(says)")
+    #expect(
+      problem?.description.contains(says) == true,
+      "\(problem?.description ?? "no problem") should say \(says)")
     #expect(problem?.kind == .badData)
     #expect(problem?.place != nil)
   }

@@ -8,7 +8,8 @@ import Testing
 /// Logits against those of Hugging Face transformers in float32, one feature of the architecture at a time.
 @Suite struct LogitTests {
   static let features = [
-    "mha", "gqa", "mqa", "tied", "biases", "head-dim", "rope-linear", "rope-linear-old", "rope-llama3", "rope-llama3-old",
+    "mha", "gqa", "mqa", "tied", "biases", "head-dim", "rope-linear", "rope-linear-old", "rope-llama3",
+    "rope-llama3-old",
     "rope-theta", "rope-theta-old", "bfloat16", "float16", "sharded",
   ]
 
@@ -27,7 +28,8 @@ import Testing
     while let run = rows.next() {
       for i in 0..<run.count where run.first + i >= first {
         for j in 0..<width {
-          largest = max(largest, abs(run.logits[i * width + j] - reference.logits[(run.first + i - first) * width + j]))
+          largest = max(
+            largest, abs(run.logits[i * width + j] - reference.logits[(run.first + i - first) * width + j]))
         }
       }
     }
@@ -47,13 +49,17 @@ import Testing
     #expect(Self.difference(model, try Self.reference("novella-6m")) < 1e-3)
   }
 
-  @Test("stories260K's logits are the reference's", .enabled(if: TestData.isPresent, "stories260K is not at hand: set LATHE_DATA"))
+  @Test(
+    "stories260K's logits are the reference's",
+    .enabled(if: TestData.isPresent, "stories260K is not at hand: set LATHE_DATA"))
   func stories() throws {
     let model = try Model(reading: TestData.path("models/stories260K/stories260K.bin"))
     #expect(Self.difference(model, try Self.reference("stories260K")) < 1e-3)
   }
 
-  @Test("reading at once, in pieces and token by token gives the same logits", arguments: ["gqa", "rope-llama3", "biases"])
+  @Test(
+    "reading at once, in pieces and token by token gives the same logits",
+    arguments: ["gqa", "rope-llama3", "biases"])
   func pieces(name: String) throws {
     let model = try Model(reading: TestData.fixture("model/\(name)"))
     let ids = try Self.reference(name).ids

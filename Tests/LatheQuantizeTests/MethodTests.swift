@@ -9,7 +9,9 @@ import Testing
   static let grids: [any Grid] = {
     var grids: [any Grid] = BlockGrid.Kind.allCases.map { BlockGrid($0) }
     for bits in [2, 3, 4, 8] {
-      for group in [nil, 32, 40] { if let grid = try? IntegerGrid(bits: bits, groupSize: group) { grids.append(grid) } }
+      for group in [nil, 32, 40] {
+        if let grid = try? IntegerGrid(bits: bits, groupSize: group) { grids.append(grid) }
+      }
     }
     if let grid = try? TernaryGrid(groupSize: 32) { grids.append(grid) }
     return grids
@@ -64,7 +66,8 @@ import Testing
   @Test("GPTQ errs less than rounding, on every grid and with each option", arguments: grids.indices)
   func gptqBeatsRounding(index: Int) throws {
     let weight = Self.numbers(12, 160, 2), evidence = Self.evidence(columns: 160), grid = Self.grids[index]
-    let rounded = try Self.error(RoundToNearest().quantize(weight, onto: grid, given: evidence), weight, evidence)
+    let rounded = try Self.error(
+      RoundToNearest().quantize(weight, onto: grid, given: evidence), weight, evidence)
     var methods = [GPTQ(), GPTQ(), GPTQ(), GPTQ()]
     methods[1].actOrder = true
     methods[2].clip = true
@@ -115,12 +118,15 @@ import Testing
     let evidence = Evidence(count: 1, secondMoment: h)
     let factor = try evidence.inverseFactor(damping: 0, descending: false)
     #expect(factor.dead == [0])
-    let matrix = try GPTQ().quantize(Self.numbers(4, 32, 5), onto: IntegerGrid(bits: 4, groupSize: 32), given: evidence)
+    let matrix = try GPTQ().quantize(
+      Self.numbers(4, 32, 5), onto: IntegerGrid(bits: 4, groupSize: 32), given: evidence)
     let isFinite = matrix.decoded().values.allSatisfy { $0.isFinite }
     #expect(isFinite)
     #expect(throws: Problem.self) { try Evidence().inverseFactor(damping: 0.01, descending: false) }
     h[3, 3] = .nan
-    #expect(throws: Problem.self) { try Evidence(count: 1, secondMoment: h).inverseFactor(damping: 0.01, descending: true) }
+    #expect(throws: Problem.self) {
+      try Evidence(count: 1, secondMoment: h).inverseFactor(damping: 0.01, descending: true)
+    }
   }
 
   @Test("options are set by name, and wrong ones named")
@@ -135,7 +141,9 @@ import Testing
     let recipe = try Recipe(method: gptq, bits: 4, groupSize: 64, isSymmetric: true)
     let copy = try JSONDecoder().decode(Recipe.self, from: Data(recipe.text.utf8))
     #expect(copy == recipe)
-    #expect(throws: Problem.self) { try Recipe(method: gptq, bits: 2, groupSize: 64, isSymmetric: true, forGGUF: true) }
+    #expect(throws: Problem.self) {
+      try Recipe(method: gptq, bits: 2, groupSize: 64, isSymmetric: true, forGGUF: true)
+    }
     #expect(throws: Problem.self) { try Recipe(method: gptq, bits: 0.5, groupSize: 64, isSymmetric: true) }
   }
 
@@ -144,7 +152,9 @@ import Testing
     let type = try #require(MethodCatalog[name])
     let data = try JSONEncoder().encode(try MethodDescription(name: name))
     let members = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
-    for option in members.keys where option != "name" { #expect(type.card.options[option] != nil, "\(option)") }
+    for option in members.keys where option != "name" {
+      #expect(type.card.options[option] != nil, "\(option)")
+    }
     #expect(!type.card.summary.isEmpty && !type.card.paper.isEmpty)
   }
 }

@@ -5,7 +5,9 @@ import Testing
 @Suite struct KernelTests {
   static let sets = Kernels.available.map(\.name)
 
-  static func set(_ name: String) throws -> Kernels { try #require(Kernels.available.first { $0.name == name }) }
+  static func set(_ name: String) throws -> Kernels {
+    try #require(Kernels.available.first { $0.name == name })
+  }
 
   /// Numbers that look random and are the same every time.
   static func numbers(_ count: Int, _ seed: UInt64 = 1, scale: Float = 1) -> [Float] {
@@ -27,7 +29,8 @@ import Testing
     #expect(abs(fast - slow) < 1e-4)
   }
 
-  @Test("stored rows decode to the same bits, and multiply alike", arguments: sets, StoredLayout.all.map(\.name))
+  @Test(
+    "stored rows decode to the same bits, and multiply alike", arguments: sets, StoredLayout.all.map(\.name))
   func stored(name: String, layoutName: String) throws {
     let layout = try #require(StoredLayout.named(layoutName)), kernels = try Self.set(name)
     let n = layout.elementsPerBlock == 1 ? 517 : 3 * layout.elementsPerBlock
@@ -37,7 +40,9 @@ import Testing
     var fast = [Float](repeating: 0, count: n), slow = fast
     kernels.decode(layout, row, into: &fast, n)
     Kernels.scalar.decode(layout, row, into: &slow, n)
-    for (a, b) in zip(fast, slow) where a.isFinite && b.isFinite { #expect(abs(a - b) <= 1e-6 * max(abs(a), abs(b))) }
+    for (a, b) in zip(fast, slow) where a.isFinite && b.isFinite {
+      #expect(abs(a - b) <= 1e-6 * max(abs(a), abs(b)))
+    }
     let x = Self.numbers(n, 4)
     let finite = slow.allSatisfy { $0.isFinite && abs($0) < 1e6 }
     if finite {
@@ -65,7 +70,9 @@ import Testing
     }
   }
 
-  @Test("integer rows decode and multiply alike, with zero points, odd groups and scattered groups", arguments: sets, 1...8)
+  @Test(
+    "integer rows decode and multiply alike, with zero points, odd groups and scattered groups",
+    arguments: sets, 1...8)
   func integerRows(name: String, bits: Int) throws {
     let kernels = try Self.set(name)
     for (n, group) in [(96, 32), (300, 100), (513, 513), (768, 128)] {
@@ -80,7 +87,8 @@ import Testing
               (index ?? []).withUnsafeBufferPointer { places in
                 let row = IntegerRow(
                   codes: codes.baseAddress!, scales: scales.baseAddress!, zeros: zeros.baseAddress,
-                  groupOfColumn: index == nil ? nil : places.baseAddress, zero: 0, bits: bits, group: group, columns: n)
+                  groupOfColumn: index == nil ? nil : places.baseAddress, zero: 0, bits: bits, group: group,
+                  columns: n)
                 var fast = [Float](repeating: 0, count: n), slow = fast
                 kernels.decode(row, into: &fast)
                 Kernels.scalar.decode(row, into: &slow)
@@ -126,14 +134,20 @@ import Testing
     #expect(abs(Double(sum) - (20 + logarithm(exact))) < 1e-4)
     let other = kernels.logSumExp(q, n)
     #expect(
-      abs(kernels.divergence(p, logSum: sum, from: q, logSum: other, n)
-        - Kernels.scalar.divergence(p, logSum: sum, from: q, logSum: other, n)) < 1e-3)
+      abs(
+        kernels.divergence(p, logSum: sum, from: q, logSum: other, n)
+          - Kernels.scalar.divergence(p, logSum: sum, from: q, logSum: other, n)) < 1e-3)
     #expect(abs(kernels.divergence(p, logSum: sum, from: p, logSum: sum, n)) < 1e-6)
     #expect(kernels.argmax(p, n) == Kernels.scalar.argmax(p, n))
-    let keys = Self.numbers(40 * 24, 3), values = Self.numbers(40 * 24, 4), query = Self.numbers(12, 5, scale: 8)
+    let keys = Self.numbers(40 * 24, 3), values = Self.numbers(40 * 24, 4),
+      query = Self.numbers(12, 5, scale: 8)
     var scores = [Float](repeating: 0, count: 40), fast = [Float](repeating: 0, count: 12), slow = fast
-    kernels.attend(query, keys: keys, values: values, count: 40, stride: 24, dimension: 12, scale: 0.3, scores: &scores, into: &fast)
-    Kernels.scalar.attend(query, keys: keys, values: values, count: 40, stride: 24, dimension: 12, scale: 0.3, scores: &scores, into: &slow)
+    kernels.attend(
+      query, keys: keys, values: values, count: 40, stride: 24, dimension: 12, scale: 0.3, scores: &scores,
+      into: &fast)
+    Kernels.scalar.attend(
+      query, keys: keys, values: values, count: 40, stride: 24, dimension: 12, scale: 0.3, scores: &scores,
+      into: &slow)
     #expect(close(fast, slow))
   }
 

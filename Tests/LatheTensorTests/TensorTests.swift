@@ -78,7 +78,9 @@ import Testing
     #expect(throws: Problem.self) { try AtomicFile(creating: "/nowhere/at/all") }
   }
 
-  @Test("a full disk is a sentence, and leaves nothing under the final name", .enabled(if: FileManager.default.fileExists(atPath: "/dev/full")))
+  @Test(
+    "a full disk is a sentence, and leaves nothing under the final name",
+    .enabled(if: FileManager.default.fileExists(atPath: "/dev/full")))
   func fullDisk() throws {
     // Writing to /dev/full fails as a full disk does; a link puts it where the temporary file would be.
     let path = NSTemporaryDirectory() + "lathe-full-\(UUID().uuidString)"
@@ -95,7 +97,9 @@ import Testing
 
   @Test("a missing file and a folder are told apart")
   func mapping() {
-    #expect(throws: Problem(.noInput, "no such file", at: "/nowhere", cure: "check the path")) { try Bytes(mapping: "/nowhere") }
+    #expect(throws: Problem(.noInput, "no such file", at: "/nowhere", cure: "check the path")) {
+      try Bytes(mapping: "/nowhere")
+    }
     #expect(throws: Problem.self) { try Bytes(mapping: "/") }
   }
 }

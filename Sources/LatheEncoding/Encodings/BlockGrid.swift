@@ -27,7 +27,10 @@ public struct BlockGrid: Grid {
 
   /// The block type for `bits` bits, or nil where GGUF has none that this grid writes.
   public init?(bits: Int, isSymmetric: Bool) {
-    guard let kind = Kind.allCases.first(where: { $0.bits == bits && ($0.bits == 8 || $0.hasMinimum != isSymmetric) })
+    guard
+      let kind = Kind.allCases.first(where: {
+        $0.bits == bits && ($0.bits == 8 || $0.hasMinimum != isSymmetric)
+      })
     else { return nil }
     self.kind = kind
   }
@@ -50,7 +53,8 @@ public struct BlockGrid: Grid {
   }
 
   public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>,
+    into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels
   ) {
     stored.multiply(matrix, rows: rows, by: x, into: out, with: kernels)
@@ -86,7 +90,9 @@ public struct BlockGrid: Grid {
       case .q4_1, .q5_1: scale = (high - low) / Float((1 << kind.bits) - 1)
       case .q4_0, .q5_0:
         // The element of largest magnitude, sign and all, gets the outermost code.
-        scale = (earliestExtreme(columns, i, low: lowest[i], high: highest[i]) * shrink) / Float(-(1 << (kind.bits - 1)))
+        scale =
+          (earliestExtreme(columns, i, low: lowest[i], high: highest[i]) * shrink)
+          / Float(-(1 << (kind.bits - 1)))
       }
       if !scale.isFinite { scale = 0 }
       fitted.inverse[i] = scale == 0 ? 0 : 1 / scale
@@ -108,7 +114,8 @@ public struct BlockGrid: Grid {
   }
 
   public func round(
-    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters, codes: UnsafeMutablePointer<UInt8>,
+    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters,
+    codes: UnsafeMutablePointer<UInt8>,
     points: UnsafeMutablePointer<Float>
   ) {
     let top = Float((1 << kind.bits) - 1)

@@ -31,7 +31,9 @@ public struct IntegerGrid: Grid {
       throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8")
     }
     guard groupSize ?? 8 >= 1 else {
-      throw Problem(.usage, "a group size of \(groupSize ?? 0) is out of range", cure: "choose 0 for whole rows, or 32, 64, 128, 256")
+      throw Problem(
+        .usage, "a group size of \(groupSize ?? 0) is out of range",
+        cure: "choose 0 for whole rows, or 32, 64, 128, 256")
     }
     (self.bits, self.groupSize, self.isSymmetric) = (bits, groupSize, isSymmetric)
   }
@@ -61,7 +63,8 @@ public struct IntegerGrid: Grid {
   public func parts(rows: Int, columns: Int) throws(Problem) -> [PartLayout] {
     let groups = groupCount(columns)
     var parts = [
-      PartLayout("codes", "U8", [rows, (columns * bits + 7) / 8]), PartLayout("scales", "F16", [rows, groups]),
+      PartLayout("codes", "U8", [rows, (columns * bits + 7) / 8]),
+      PartLayout("scales", "F16", [rows, groups]),
     ]
     if !isSymmetric { parts.append(PartLayout("zeros", "U8", [rows, (groups * bits + 7) / 8])) }
     if hasGroupIndex { parts.append(PartLayout("groups", "U16", [columns], isShared: true)) }
@@ -87,7 +90,8 @@ public struct IntegerGrid: Grid {
   }
 
   public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>,
+    into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels
   ) {
     withRows(of: matrix) { row in
@@ -107,7 +111,8 @@ public struct IntegerGrid: Grid {
       body { r in
         IntegerRow(
           codes: codes + r * codeWidth, scales: scales + r * groups, zeros: zeros.map { $0 + r * zeroWidth },
-          groupOfColumn: index, zero: middle, bits: bits, group: groupSize ?? matrix.columns, columns: matrix.columns)
+          groupOfColumn: index, zero: middle, bits: bits, group: groupSize ?? matrix.columns,
+          columns: matrix.columns)
       }
     }
   }

@@ -35,7 +35,9 @@ public struct StoredBlocks: Encoding {
 
   public var label: String { layout.name }
 
-  public var nominalBits: Double { (Double(layout.bytesPerBlock) * 8 / Double(layout.elementsPerBlock)).rounded(.down) }
+  public var nominalBits: Double {
+    (Double(layout.bytesPerBlock) * 8 / Double(layout.elementsPerBlock)).rounded(.down)
+  }
 
   /// Whether every element is a number of its own.
   public var isDense: Bool { layout.elementsPerBlock == 1 }
@@ -43,9 +45,12 @@ public struct StoredBlocks: Encoding {
   public func parts(rows: Int, columns: Int) throws(Problem) -> [PartLayout] {
     guard let width = layout.bytes(perRow: columns) else {
       throw Problem(
-        .badData, "\(columns) columns are not a whole number of \(layout.name) blocks of \(layout.elementsPerBlock)")
+        .badData,
+        "\(columns) columns are not a whole number of \(layout.name) blocks of \(layout.elementsPerBlock)")
     }
-    return [isDense ? PartLayout("", layout.name, [rows, columns]) : PartLayout("blocks", "U8", [rows, width])]
+    return [
+      isDense ? PartLayout("", layout.name, [rows, columns]) : PartLayout("blocks", "U8", [rows, width])
+    ]
   }
 
   public func decode(
@@ -60,13 +65,16 @@ public struct StoredBlocks: Encoding {
   }
 
   public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>,
+    into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels
   ) {
     matrix.parts[0].withUnsafeBytes { raw in
       guard let base = raw.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
       let width = raw.count / matrix.rows
-      for (i, row) in rows.enumerated() { out[i] = kernels.dot(layout, base + row * width, x, matrix.columns) }
+      for (i, row) in rows.enumerated() {
+        out[i] = kernels.dot(layout, base + row * width, x, matrix.columns)
+      }
     }
   }
 }

@@ -12,7 +12,9 @@ public struct TernaryGrid: Grid {
 
   /// A grid with one scale for each `groupSize` neighbours.
   public init(groupSize: Int?) throws(Problem) {
-    guard groupSize ?? 8 >= 1 else { throw Problem(.usage, "a group size of \(groupSize ?? 0) is out of range") }
+    guard groupSize ?? 8 >= 1 else {
+      throw Problem(.usage, "a group size of \(groupSize ?? 0) is out of range")
+    }
     self.groupSize = groupSize
   }
 
@@ -26,7 +28,10 @@ public struct TernaryGrid: Grid {
   public var nominalBits: Double { 1.58 }
 
   public func parts(rows: Int, columns: Int) throws(Problem) -> [PartLayout] {
-    [PartLayout("codes", "U8", [rows, (columns + 4) / 5]), PartLayout("scales", "F16", [rows, groupCount(columns)])]
+    [
+      PartLayout("codes", "U8", [rows, (columns + 4) / 5]),
+      PartLayout("scales", "F16", [rows, groupCount(columns)]),
+    ]
   }
 
   public func decode(
@@ -60,7 +65,9 @@ public struct TernaryGrid: Grid {
   public func pack(
     _ codes: [UInt8], parameters: [AffineParameters], groupOfColumn: [Int]?, rows: Int, columns: Int
   ) throws(Problem) -> EncodedMatrix {
-    guard groupOfColumn == nil else { throw Problem(.usage, "ternary groups cannot be scattered", cure: "set static groups") }
+    guard groupOfColumn == nil else {
+      throw Problem(.usage, "ternary groups cannot be scattered", cure: "set static groups")
+    }
     let width = (columns + 4) / 5
     let packed = Bytes(count: rows * width) { target in
       for r in 0..<rows {

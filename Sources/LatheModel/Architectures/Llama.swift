@@ -18,11 +18,13 @@ extension TensorNames {
   /// The names of Hugging Face's LLaMA and the many models that follow it.
   public static let huggingFace = TensorNames(
     embedding: "model.embed_tokens", finalNorm: "model.norm", head: "lm_head",
-    attentionNorm: "model.layers.#.input_layernorm", feedForwardNorm: "model.layers.#.post_attention_layernorm",
+    attentionNorm: "model.layers.#.input_layernorm",
+    feedForwardNorm: "model.layers.#.post_attention_layernorm",
     weights: [
       .query: "model.layers.#.self_attn.q_proj", .key: "model.layers.#.self_attn.k_proj",
       .value: "model.layers.#.self_attn.v_proj", .output: "model.layers.#.self_attn.o_proj",
-      .gate: "model.layers.#.mlp.gate_proj", .up: "model.layers.#.mlp.up_proj", .down: "model.layers.#.mlp.down_proj",
+      .gate: "model.layers.#.mlp.gate_proj", .up: "model.layers.#.mlp.up_proj",
+      .down: "model.layers.#.mlp.down_proj",
     ])
 
   /// GGUF's names.

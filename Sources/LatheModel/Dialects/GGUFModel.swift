@@ -5,11 +5,14 @@ public import LatheTensor
 public enum GGUFDialect: CheckpointDialect {
   public static let name = "GGUF"
 
-  public static func recognises(_ checkpoint: Checkpoint, at path: String) -> Bool { checkpoint.format == GGUF.name }
+  public static func recognises(_ checkpoint: Checkpoint, at path: String) -> Bool {
+    checkpoint.format == GGUF.name
+  }
 
   public static func model(from checkpoint: Checkpoint, at path: String) throws(Problem) -> Model {
     guard let type = checkpoint.metadata["general.architecture"]?.text else {
-      throw Problem(.badData, "the file does not name its architecture", cure: "general.architecture is missing")
+      throw Problem(
+        .badData, "the file does not name its architecture", cure: "general.architecture is missing")
     }
     guard let architecture = Architecture.named(gguf: type) else {
       throw Problem(
@@ -17,7 +20,8 @@ public enum GGUFDialect: CheckpointDialect {
         cure: "supported are \(Architecture.all.map(\.ggufName).joined(separator: ", "))")
     }
     guard !checkpoint.tensors.isEmpty else {
-      throw Problem(.badData, "the file holds a vocabulary and no weights", cure: "use it with `lathe tokenize`")
+      throw Problem(
+        .badData, "the file holds a vocabulary and no weights", cure: "use it with `lathe tokenize`")
     }
     let configuration = try configuration(from: checkpoint, architecture)
     return try checkpoint.model(architecture, configuration, names: architecture.ggufTensorNames) {
@@ -25,11 +29,15 @@ public enum GGUFDialect: CheckpointDialect {
     }
   }
 
-  private static func configuration(from checkpoint: Checkpoint, _ architecture: Architecture) throws(Problem) -> Configuration {
+  private static func configuration(from checkpoint: Checkpoint, _ architecture: Architecture) throws(Problem)
+    -> Configuration
+  {
     let prefix = architecture.ggufName + "."
     func value(_ key: String) -> MetadataValue? { checkpoint.metadata[prefix + key] }
     func count(_ key: String) throws(Problem) -> Int {
-      guard let count = value(key)?.integer else { throw Problem(.badData, "\"\(prefix)\(key)\" is missing or not a whole number") }
+      guard let count = value(key)?.integer else {
+        throw Problem(.badData, "\"\(prefix)\(key)\" is missing or not a whole number")
+      }
       return count
     }
     if let experts = value("expert_count")?.integer, experts > 0 {
@@ -52,18 +60,24 @@ public enum GGUFDialect: CheckpointDialect {
       rotary: try rotary(from: checkpoint, architecture), tiesEmbeddings: checkpoint["output.weight"] == nil)
   }
 
-  private static func rotary(from checkpoint: Checkpoint, _ architecture: Architecture) throws(Problem) -> RotaryConfiguration {
+  private static func rotary(from checkpoint: Checkpoint, _ architecture: Architecture) throws(Problem)
+    -> RotaryConfiguration
+  {
     let prefix = architecture.ggufName + ".rope."
     var rotary = RotaryConfiguration(
-      base: Float(checkpoint.metadata[prefix + "freq_base"]?.number ?? 10000), pairing: architecture.ggufRotation)
+      base: Float(checkpoint.metadata[prefix + "freq_base"]?.number ?? 10000),
+      pairing: architecture.ggufRotation)
     if checkpoint["rope_freqs.weight"] != nil {
       rotary.scaling = .factors(try checkpoint.vector("rope_freqs.weight"))
       return rotary
     }
     switch checkpoint.metadata[prefix + "scaling.type"]?.text ?? "none" {
     case "none": break
-    case "linear": rotary.scaling = .linear(factor: Float(checkpoint.metadata[prefix + "scaling.factor"]?.number ?? 1))
-    case let other: throw Problem(.badData, "the rotary scaling \"\(other)\" is not supported", cure: "supported are none, linear")
+    case "linear":
+      rotary.scaling = .linear(factor: Float(checkpoint.metadata[prefix + "scaling.factor"]?.number ?? 1))
+    case let other:
+      throw Problem(
+        .badData, "the rotary scaling \"\(other)\" is not supported", cure: "supported are none, linear")
     }
     return rotary
   }

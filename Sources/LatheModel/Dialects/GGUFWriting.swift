@@ -19,7 +19,8 @@ extension GGUFDialect {
     var tensors = [try tensor("token_embd.weight", model.embedding)]
     tensors.append(vector("output_norm.weight", model.finalNorm))
     if let head = model.head { tensors.append(try tensor("output.weight", head.weight)) }
-    if let factors = model.configuration.rotary.frequencyFactors(dimension: model.configuration.headDimension),
+    if let factors = model.configuration.rotary.frequencyFactors(
+      dimension: model.configuration.headDimension),
       !isLinear(model.configuration.rotary.scaling)
     {
       tensors.append(vector("rope_freqs.weight", factors))
@@ -27,13 +28,16 @@ extension GGUFDialect {
     let names = model.architecture.ggufTensorNames
     for (layer, block) in model.blocks.enumerated() {
       tensors.append(vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight", block.attentionNorm))
-      tensors.append(vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight", block.feedForwardNorm))
+      tensors.append(
+        vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight", block.feedForwardNorm))
       for role in Role.allCases {
         guard let linear = block.weights[role] else { continue }
         let name = names.name(of: Site(layer, role))
         let order = rowOrder(role, model)
         tensors.append(
-          try tensor(name + ".weight", order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight))
+          try tensor(
+            name + ".weight",
+            order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight))
         if let bias = linear.bias {
           tensors.append(vector(name + ".bias", order.map { $0.map { bias[$0] } } ?? bias))
         }
@@ -60,17 +64,23 @@ extension GGUFDialect {
   }
 
   private static func tensor(_ name: String, _ matrix: EncodedMatrix) throws(Problem) -> TensorSource {
-    let stored = (matrix.encoding as? StoredBlocks)?.layout.name ?? (matrix.encoding as? BlockGrid)?.kind.rawValue
-    guard let stored, let type = StorageType.all.first(where: { $0.name == stored && $0.ggufID != nil }) else {
+    let stored =
+      (matrix.encoding as? StoredBlocks)?.layout.name ?? (matrix.encoding as? BlockGrid)?.kind.rawValue
+    guard let stored, let type = StorageType.all.first(where: { $0.name == stored && $0.ggufID != nil })
+    else {
       throw Problem(
         .usage, "weight \(name) is encoded as \(matrix.encoding.label), which GGUF does not have",
         cure: "choose 4, 5 or 8 bits with --format gguf, or --format native")
     }
-    return TensorSource(name: name, type: type, shape: [matrix.rows, matrix.columns]) { () throws(Problem) in matrix.parts[0] }
+    return TensorSource(name: name, type: type, shape: [matrix.rows, matrix.columns]) { () throws(Problem) in
+      matrix.parts[0]
+    }
   }
 
   private static func vector(_ name: String, _ values: [Float]) -> TensorSource {
-    TensorSource(name: name, type: .f32, shape: [values.count]) { () throws(Problem) in Bytes(elements: values) }
+    TensorSource(name: name, type: .f32, shape: [values.count]) { () throws(Problem) in
+      Bytes(elements: values)
+    }
   }
 
   private static func metadata(_ model: Model, name: String) -> [(key: String, value: MetadataValue)] {
@@ -81,10 +91,13 @@ extension GGUFDialect {
       ("general.file_type", count(fileType(of: model))), ("general.quantization_version", count(2)),
       (prefix + "context_length", count(c.contextLength)), (prefix + "embedding_length", count(c.hiddenSize)),
       (prefix + "block_count", count(c.layers)), (prefix + "feed_forward_length", count(c.feedForwardSize)),
-      (prefix + "attention.head_count", count(c.heads)), (prefix + "attention.head_count_kv", count(c.keyValueHeads)),
+      (prefix + "attention.head_count", count(c.heads)),
+      (prefix + "attention.head_count_kv", count(c.keyValueHeads)),
       (prefix + "attention.layer_norm_rms_epsilon", .float32(c.normEpsilon)),
-      (prefix + "attention.key_length", count(c.headDimension)), (prefix + "attention.value_length", count(c.headDimension)),
-      (prefix + "rope.dimension_count", count(c.headDimension)), (prefix + "rope.freq_base", .float32(c.rotary.base)),
+      (prefix + "attention.key_length", count(c.headDimension)),
+      (prefix + "attention.value_length", count(c.headDimension)),
+      (prefix + "rope.dimension_count", count(c.headDimension)),
+      (prefix + "rope.freq_base", .float32(c.rotary.base)),
       (prefix + "vocab_size", count(c.vocabularySize)),
     ]
     if case .linear(let factor) = c.rotary.scaling {
@@ -97,7 +110,8 @@ extension GGUFDialect {
   /// llama.cpp's number for the type most weights have.
   private static func fileType(of model: Model) -> Int {
     let numbers = [
-      "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 12, "Q4_K": 15, "Q5_K": 17,
+      "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 12,
+      "Q4_K": 15, "Q5_K": 17,
       "Q6_K": 18, "BF16": 32,
     ]
     return numbers[model.blocks.first?.weights[.gate]?.weight.encoding.label ?? ""] ?? 1

@@ -17,7 +17,8 @@ public enum HuggingFaceDialect: CheckpointDialect {
         .badData, "the weights are already quantized by \"\(method)\", which is not read yet", at: path,
         cure: "name the original model")
     }
-    let (architecture, configuration) = try configuration(from: json, tied: checkpoint["lm_head.weight"] == nil)
+    let (architecture, configuration) = try configuration(
+      from: json, tied: checkpoint["lm_head.weight"] == nil)
     return try checkpoint.model(architecture, configuration, names: architecture.tensorNames) {
       (name) throws(Problem) in try checkpoint.matrix(name)
     }
@@ -27,20 +28,26 @@ public enum HuggingFaceDialect: CheckpointDialect {
   ///
   /// - Parameter tied: whether the embedding is the head where the file does not say.
   /// - Throws: `Problem` of kind `badData` naming the key.
-  static func configuration(from json: JSONObject, tied: Bool) throws(Problem) -> (Architecture, Configuration) {
+  static func configuration(from json: JSONObject, tied: Bool) throws(Problem) -> (
+    Architecture, Configuration
+  ) {
     let type = try json.required("model_type", json.text("model_type"))
     guard let architecture = Architecture.named(type) else {
       let known = Architecture.all.flatMap(\.names).sorted().joined(separator: ", ")
-      throw Problem(.badData, "model_type \"\(type)\" is not supported", at: json.place, cure: "supported are \(known)")
+      throw Problem(
+        .badData, "model_type \"\(type)\" is not supported", at: json.place, cure: "supported are \(known)")
     }
     if let activation = json.text("hidden_act"), activation != "silu" {
-      throw Problem(.badData, "the activation \"\(activation)\" is not supported", at: json.place, cure: "supported is silu")
+      throw Problem(
+        .badData, "the activation \"\(activation)\" is not supported", at: json.place,
+        cure: "supported is silu")
     }
     let hidden = try json.required("hidden_size", json.integer("hidden_size"))
     let heads = try json.required("num_attention_heads", json.integer("num_attention_heads"))
     guard heads > 0 else { throw Problem(.badData, "num_attention_heads is \(heads)", at: json.place) }
     let configuration = Configuration(
-      hiddenSize: hidden, layers: try json.required("num_hidden_layers", json.integer("num_hidden_layers")), heads: heads,
+      hiddenSize: hidden, layers: try json.required("num_hidden_layers", json.integer("num_hidden_layers")),
+      heads: heads,
       keyValueHeads: json.integer("num_key_value_heads") ?? heads,
       headDimension: json.integer("head_dim") ?? hidden / heads,
       feedForwardSize: try json.required("intermediate_size", json.integer("intermediate_size")),
@@ -57,14 +64,17 @@ public enum HuggingFaceDialect: CheckpointDialect {
     let parameters = json.object("rope_parameters")
     let scaling = parameters ?? json.object("rope_scaling")
     let base = parameters?.number("rope_theta") ?? json.number("rope_theta") ?? 10000
-    if let partial = json.number("partial_rotary_factor") ?? parameters?.number("partial_rotary_factor"), partial != 1 {
+    if let partial = json.number("partial_rotary_factor") ?? parameters?.number("partial_rotary_factor"),
+      partial != 1
+    {
       throw Problem(.badData, "a partial_rotary_factor of \(partial) is not supported", at: json.place)
     }
     var rotary = RotaryConfiguration(base: Float(base), pairing: .halves)
     guard let scaling else { return rotary }
     switch scaling.text("rope_type") ?? scaling.text("type") ?? "default" {
     case "default": break
-    case "linear": rotary.scaling = .linear(factor: Float(try scaling.required("factor", scaling.number("factor"))))
+    case "linear":
+      rotary.scaling = .linear(factor: Float(try scaling.required("factor", scaling.number("factor"))))
     case "llama3":
       rotary.scaling = .llama3(
         factor: Float(try scaling.required("factor", scaling.number("factor"))),

@@ -38,7 +38,10 @@ public enum NativeDialect: CheckpointDialect {
     public var encodings: [String: Entry]
 
     /// A description of the given members.
-    public init(recipe: String, calibration: String, bitsPerWeight: Double, rotation: String?, encodings: [String: Entry]) {
+    public init(
+      recipe: String, calibration: String, bitsPerWeight: Double, rotation: String?,
+      encodings: [String: Entry]
+    ) {
       (self.recipe, self.calibration, self.bitsPerWeight) = (recipe, calibration, bitsPerWeight)
       (self.rotation, self.encodings) = (rotation, encodings)
     }
@@ -92,7 +95,8 @@ public enum NativeDialect: CheckpointDialect {
       let description = try JSONDecoder().decode(Description.self, from: data)
       guard description.version <= version else {
         throw Problem(
-          .badData, "the folder has layout version \(description.version), this program reads up to \(version)",
+          .badData,
+          "the folder has layout version \(description.version), this program reads up to \(version)",
           at: json.place, cure: "use a later version")
       }
       return description
@@ -104,7 +108,9 @@ public enum NativeDialect: CheckpointDialect {
   }
 
   /// The matrix `entry` describes, over the parts in `checkpoint`.
-  package static func matrix(_ name: String, _ entry: Entry, in checkpoint: Checkpoint) throws(Problem) -> EncodedMatrix {
+  package static func matrix(_ name: String, _ entry: Entry, in checkpoint: Checkpoint) throws(Problem)
+    -> EncodedMatrix
+  {
     do throws(Problem) {
       let encoding = entry.encoding.encoding
       guard (1..<1 << 31).contains(entry.rows), (1..<1 << 31).contains(entry.columns) else {
@@ -123,7 +129,10 @@ public enum NativeDialect: CheckpointDialect {
   /// The tensors that hold `matrix` under `name`.
   package static func tensors(_ name: String, _ matrix: EncodedMatrix) -> [TensorSource] {
     zip(matrix.layouts, matrix.parts).map { layout, bytes in
-      TensorSource(name: name + layout.suffix, type: StorageType.safetensors(name: layout.type) ?? .u8, shape: layout.shape) {
+      TensorSource(
+        name: name + layout.suffix, type: StorageType.safetensors(name: layout.type) ?? .u8,
+        shape: layout.shape
+      ) {
         () throws(Problem) in bytes
       }
     }

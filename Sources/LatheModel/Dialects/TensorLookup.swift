@@ -26,13 +26,17 @@ extension Checkpoint {
   /// The vector called `name`, in single precision.
   func vector(_ name: String) throws(Problem) -> [Float] {
     let tensor = try tensor(name)
-    guard tensor.shape.count == 1, let layout = StoredLayout.named(tensor.type.name), layout.elementsPerBlock == 1 else {
+    guard tensor.shape.count == 1, let layout = StoredLayout.named(tensor.type.name),
+      layout.elementsPerBlock == 1
+    else {
       throw Problem(.badData, "tensor \"\(name)\" is not a vector of floats")
     }
     var out = [Float](repeating: 0, count: tensor.shape[0])
     out.withUnsafeMutableBufferPointer { out in
       tensor.data.withUnsafeBytes { raw in
-        guard let from = raw.baseAddress?.assumingMemoryBound(to: UInt8.self), let to = out.baseAddress else { return }
+        guard let from = raw.baseAddress?.assumingMemoryBound(to: UInt8.self), let to = out.baseAddress else {
+          return
+        }
         Kernels.best.decode(layout, from, into: to, tensor.shape[0])
       }
     }
@@ -51,7 +55,8 @@ extension Checkpoint {
       for role in Role.allCases {
         let name = names.name(of: Site(layer, role))
         weights[role] = Linear(
-          weight: try matrix(name + ".weight"), bias: self[name + ".bias"] == nil ? nil : try vector(name + ".bias"))
+          weight: try matrix(name + ".weight"),
+          bias: self[name + ".bias"] == nil ? nil : try vector(name + ".bias"))
       }
       blocks.append(
         Block(
@@ -60,7 +65,8 @@ extension Checkpoint {
           weights: weights))
     }
     return Model(
-      architecture: architecture, configuration: configuration, embedding: try matrix(names.embedding + ".weight"),
+      architecture: architecture, configuration: configuration,
+      embedding: try matrix(names.embedding + ".weight"),
       blocks: blocks, finalNorm: try vector(names.finalNorm + ".weight"),
       head: configuration.tiesEmbeddings ? nil : Linear(weight: try matrix(names.head + ".weight")))
   }

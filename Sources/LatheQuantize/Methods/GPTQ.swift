@@ -17,7 +17,8 @@ public struct GPTQ: QuantizationMethod {
     options: [
       "damping": "share of the mean diagonal added to the second moment (default 0.01)",
       "actOrder": "columns in order of falling second moment (default false)",
-      "staticGroups": "fit all groups before the sweep, so that act-order keeps them contiguous (default true)",
+      "staticGroups":
+        "fit all groups before the sweep, so that act-order keeps them contiguous (default true)",
       "clip": "search the range of each group for the least weighted squared error (default false)",
     ])
 
@@ -132,7 +133,8 @@ struct Sweep<G: Grid> {
     codes.withUnsafeMutableBufferPointer { codes in
       columns.values.withUnsafeBufferPointer { values in
         points.withUnsafeMutableBufferPointer { points in
-          guard let codes = codes.baseAddress, let values = values.baseAddress, let points = points.baseAddress
+          guard let codes = codes.baseAddress, let values = values.baseAddress,
+            let points = points.baseAddress
           else { return }
           grid.round(values + j * rows, count: rows, under: fitted, codes: codes + j * rows, points: points)
         }
@@ -153,7 +155,8 @@ struct Sweep<G: Grid> {
           let w = values + j * rows
           for i in 0..<rows { e[i] = (w[i] - points[i]) * scale }
           BLAS.addOuterProduct(
-            upper + j * n + j + 1, e, alpha: -1, to: values + (j + 1) * rows, stride: rows, m: end - j - 1, n: rows)
+            upper + j * n + j + 1, e, alpha: -1, to: values + (j + 1) * rows, stride: rows, m: end - j - 1,
+            n: rows)
         }
       }
     }
@@ -166,7 +169,8 @@ struct Sweep<G: Grid> {
     errors.values.withUnsafeBufferPointer { errors in
       columns.values.withUnsafeMutableBufferPointer { values in
         factor.upper.values.withUnsafeBufferPointer { upper in
-          guard let errors = errors.baseAddress, let values = values.baseAddress, let upper = upper.baseAddress
+          guard let errors = errors.baseAddress, let values = values.baseAddress,
+            let upper = upper.baseAddress
           else { return }
           BLAS.multiplyTransposing(
             upper + first * n + end, stride: n, errors, stride: rows, into: values + end * rows, stride: rows,

@@ -29,7 +29,8 @@ public struct RoundToNearest: QuantizationMethod {
     codes.withUnsafeMutableBufferPointer { codes in
       points.withUnsafeMutableBufferPointer { points in
         columns.values.withUnsafeBufferPointer { values in
-          guard let codes = codes.baseAddress, let points = points.baseAddress, let values = values.baseAddress
+          guard let codes = codes.baseAddress, let points = points.baseAddress,
+            let values = values.baseAddress
           else { return }
           for j in 0..<weight.columns {
             grid.round(
