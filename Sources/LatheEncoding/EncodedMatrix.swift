@@ -137,7 +137,7 @@ extension EncodedMatrix {
       }
       return
     }
-    let dense = encoding as? StoredBlocks == .float32 ? parts[0] : nil
+    let dense = encoding.storedLayout == StoredBlocks.float32.layout ? parts[0] : nil
     let panel = max(16, (1 << 20) / columns)
     team.split(rows, grain: 16) { range in
       if let dense {

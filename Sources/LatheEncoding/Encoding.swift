@@ -12,6 +12,9 @@ public protocol Encoding: Codable, Hashable, Sendable {
   /// The bits of a code alone, as papers count them.
   var nominalBits: Double { get }
 
+  /// The layout of rows that file formats know, where the only part is such rows; nil for parts of our own.
+  var storedLayout: StoredLayout? { get }
+
   /// The parts a matrix of this shape is stored in, every byte of it.
   ///
   /// - Throws: `Problem` where the encoding cannot hold such a shape.
@@ -47,6 +50,8 @@ extension Encoding {
       }
     }
   }
+
+  public var storedLayout: StoredLayout? { nil }
 
   public func validate(_ matrix: EncodedMatrix) throws(Problem) {}
 

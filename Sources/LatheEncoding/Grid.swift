@@ -12,6 +12,11 @@ public protocol Grid: Encoding {
   /// Whether groups may be scattered over a row, as act-order without static groups leaves them.
   var allowsScatteredGroups: Bool { get }
 
+  /// The grid of this kind that a request means, or nil where it means another kind.
+  ///
+  /// - Throws: `Problem` of kind `usage` where it means this kind with a setting out of range.
+  static func grid(for request: GridRequest) throws(Problem) -> Self?
+
   /// The parameters of one group, for every row, when its range is shrunk to `shrink` of what it is.
   ///
   /// - Parameters:
@@ -38,6 +43,40 @@ public protocol Grid: Encoding {
   ///   - groupOfColumn: the group of each column, or nil where groups are runs of neighbours.
   func pack(_ codes: [UInt8], parameters: [Parameters], groupOfColumn: [Int]?, rows: Int, columns: Int)
     throws(Problem) -> EncodedMatrix
+}
+
+/// What a command line or a plan says of a grid.
+public struct GridRequest: Hashable, Sendable {
+  /// The bits of a code; 1.58 for ternary ones.
+  public var bits: Double
+  /// Neighbours that share a scale; nil for whole rows.
+  public var groupSize: Int?
+  /// Whether scales come without zero points.
+  public var isSymmetric: Bool
+  /// Whether the codes must be stored as GGUF's blocks.
+  public var isForGGUF: Bool
+
+  /// A request of the given settings.
+  public init(bits: Double, groupSize: Int?, isSymmetric: Bool, isForGGUF: Bool = false) {
+    (self.bits, self.groupSize, self.isSymmetric, self.isForGGUF) = (bits, groupSize, isSymmetric, isForGGUF)
+  }
+}
+
+extension EncodingCatalog {
+  /// The grid that `request` means.
+  ///
+  /// - Throws: `Problem` of kind `usage` where no grid is meant, or a setting is out of range.
+  public static func grid(for request: GridRequest) throws(Problem) -> any Grid {
+    for type in all {
+      if let kind = type as? any Grid.Type, let grid = try kind.grid(for: request) { return grid }
+    }
+    if request.isForGGUF {
+      throw Problem(
+        .usage, "GGUF has no block type of \(request.bits) bits that is written",
+        cure: "choose 4, 5 or 8 bits, or the native format")
+    }
+    throw Problem(.usage, "\(request.bits) bits are out of range", cure: "choose 1 to 8, or 1.58 for ternary")
+  }
 }
 
 /// The parameters of one group, for every row of a weight.

@@ -25,20 +25,18 @@ public struct BlockGrid: Grid {
   /// Blocks of the given type.
   public init(_ kind: Kind) { self.kind = kind }
 
-  /// The block type for `bits` bits, or nil where GGUF has none that this grid writes.
-  public init?(bits: Int, isSymmetric: Bool) {
-    guard
-      let kind = Kind.allCases.first(where: {
-        $0.bits == bits && ($0.bits == 8 || $0.hasMinimum != isSymmetric)
-      })
-    else { return nil }
-    self.kind = kind
+  public static func grid(for request: GridRequest) throws(Problem) -> BlockGrid? {
+    guard request.isForGGUF, let bits = Int(exactly: request.bits) else { return nil }
+    return Kind.allCases.first { $0.bits == bits && (bits == 8 || $0.hasMinimum != request.isSymmetric) }
+      .map { BlockGrid($0) }
   }
 
   public var label: String { kind.rawValue }
 
   public var nominalBits: Double { Double(kind.bits) }
   public var groupSize: Int? { 32 }
+
+  public var storedLayout: StoredLayout? { stored.layout }
 
   private var stored: StoredBlocks { StoredBlocks(named: kind.rawValue) ?? .float32 }
 

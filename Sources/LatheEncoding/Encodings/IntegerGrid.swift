@@ -47,6 +47,11 @@ public struct IntegerGrid: Grid {
     hasGroupIndex = try container.decodeIfPresent(Bool.self, forKey: .hasGroupIndex) ?? false
   }
 
+  public static func grid(for request: GridRequest) throws(Problem) -> IntegerGrid? {
+    guard !request.isForGGUF, let bits = Int(exactly: request.bits) else { return nil }
+    return try IntegerGrid(bits: bits, groupSize: request.groupSize, isSymmetric: request.isSymmetric)
+  }
+
   public var label: String {
     "int\(bits)" + (isSymmetric ? "s" : "") + (groupSize.map { " g\($0)" } ?? " row")
   }

@@ -35,6 +35,8 @@ public struct StoredBlocks: Encoding {
 
   public var label: String { layout.name }
 
+  public var storedLayout: StoredLayout? { layout }
+
   public var nominalBits: Double {
     (Double(layout.bytesPerBlock) * 8 / Double(layout.elementsPerBlock)).rounded(.down)
   }

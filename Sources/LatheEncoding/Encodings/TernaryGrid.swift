@@ -23,6 +23,11 @@ public struct TernaryGrid: Grid {
     try self.init(groupSize: container.decodeIfPresent(Int.self, forKey: .groupSize))
   }
 
+  public static func grid(for request: GridRequest) throws(Problem) -> TernaryGrid? {
+    guard !request.isForGGUF, abs(request.bits - 1.58) < 0.01 else { return nil }
+    return try TernaryGrid(groupSize: request.groupSize)
+  }
+
   public var label: String { "ternary" + (groupSize.map { " g\($0)" } ?? " row") }
 
   public var nominalBits: Double { 1.58 }
