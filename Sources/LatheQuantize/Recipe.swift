@@ -196,33 +196,8 @@ public struct MethodDescription: Codable, Hashable, Sendable {
 }
 
 extension Recipe {
-  /// One method and one grid of `bits` bits for every weight of the blocks.
-  ///
-  /// - Parameters:
-  ///   - bits: 1 to 8, or 1.58 for ternary codes.
-  ///   - groupSize: neighbours that share a scale; nil for whole rows.
-  ///   - forGGUF: whether the encoding must be one that GGUF has; its groups are blocks of 32.
-  /// - Throws: `Problem` of kind `usage` where there is no such grid.
-  public init(
-    method: any QuantizationMethod, bits: Double, groupSize: Int?, isSymmetric: Bool, forGGUF: Bool = false
-  ) throws(Problem) {
-    let grid: any Grid
-    if forGGUF {
-      guard let whole = Int(exactly: bits), let block = BlockGrid(bits: whole, isSymmetric: isSymmetric)
-      else {
-        throw Problem(
-          .usage, "GGUF has no block type of \(bits) bits that is written",
-          cure: "choose 4, 5 or 8 bits, or --format native")
-      }
-      grid = block
-    } else if abs(bits - 1.58) < 0.01 {
-      grid = try TernaryGrid(groupSize: groupSize)
-    } else {
-      guard let whole = Int(exactly: bits) else {
-        throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8, or 1.58 for ternary")
-      }
-      grid = try IntegerGrid(bits: whole, groupSize: groupSize, isSymmetric: isSymmetric)
-    }
+  /// One method and one grid for every weight of the blocks.
+  public init(method: any QuantizationMethod, grid: any Grid) {
     self.init(
       name: "\(type(of: method).card.name) \(grid.label)", rules: [Rule(method: method, encoding: grid)])
   }

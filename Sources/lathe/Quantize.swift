@@ -71,9 +71,9 @@ struct Quantize: ParsableCommand {
       options.append((String(setting[..<sign]), String(setting[setting.index(after: sign)...])))
     }
     let method = try MethodDescription(name: method, setting: options)
-    return try Recipe(
-      method: method.method, bits: bits, groupSize: groupSize == 0 ? nil : groupSize, isSymmetric: symmetric,
-      forGGUF: format == .gguf)
+    let request = GridRequest(
+      bits: bits, groupSize: groupSize == 0 ? nil : groupSize, isSymmetric: symmetric, isForGGUF: format == .gguf)
+    return Recipe(method: method.method, grid: try EncodingCatalog.grid(for: request))
   }
 
   private struct Preview: Encodable {

@@ -138,13 +138,28 @@ import Testing
       #expect(throws: Problem.self) { try MethodDescription(name: "gptq", setting: [wrong]) }
     }
     #expect(throws: Problem.self) { try MethodDescription(name: "gtpq") }
-    let recipe = try Recipe(method: gptq, bits: 4, groupSize: 64, isSymmetric: true)
+    let recipe = Recipe(method: gptq, grid: try IntegerGrid(bits: 4, groupSize: 64, isSymmetric: true))
     let copy = try JSONDecoder().decode(Recipe.self, from: Data(recipe.text.utf8))
     #expect(copy == recipe)
-    #expect(throws: Problem.self) {
-      try Recipe(method: gptq, bits: 2, groupSize: 64, isSymmetric: true, forGGUF: true)
+  }
+
+  @Test("a grid is found by bits, group and format, and an impossible one refused")
+  func grids() throws {
+    func label(_ bits: Double, _ group: Int?, symmetric: Bool = false, gguf: Bool = false) throws -> String {
+      try EncodingCatalog.grid(
+        for: GridRequest(bits: bits, groupSize: group, isSymmetric: symmetric, isForGGUF: gguf)
+      ).label
     }
-    #expect(throws: Problem.self) { try Recipe(method: gptq, bits: 0.5, groupSize: 64, isSymmetric: true) }
+    #expect(try label(4, 128) == "int4 g128")
+    #expect(try label(3, nil, symmetric: true) == "int3s row")
+    #expect(try label(1.58, 64) == "ternary g64")
+    #expect(try label(4, 128, gguf: true) == "Q4_1")
+    #expect(try label(4, 128, symmetric: true, gguf: true) == "Q4_0")
+    #expect(try label(8, nil, gguf: true) == "Q8_0")
+    for (bits, gguf) in [(2.0, true), (0.5, false), (9, false), (-1, false)] {
+      #expect(throws: Problem.self) { try label(bits, 64, gguf: gguf) }
+    }
+    #expect(throws: Problem.self) { try label(4, -1) }
   }
 
   @Test("every card says what each option does", arguments: MethodCatalog.names)
