@@ -10,8 +10,8 @@ let settings: [SwiftSetting] = [
 /// The layers, lowest first. A layer may import only what stands above it in this list.
 let layers: [Target] = [
   .target(name: "CLatheKernels"),
-  .systemLibrary(name: "COpenBLAS"),
-  .systemLibrary(name: "CPCRE2", pkgConfig: "libpcre2-8", providers: [.apt(["libpcre2-dev"])]),
+  .systemLibrary(name: "COpenBLAS", providers: [.apt(["libopenblas-dev", "liblapacke-dev"])]),
+  .systemLibrary(name: "CPCRE2", providers: [.apt(["libpcre2-dev"])]),
   .target(
     name: "LatheTensor", dependencies: ["CLatheKernels", "COpenBLAS"], swiftSettings: settings,
     linkerSettings: [.linkedLibrary("m", .when(platforms: [.linux, .android]))]),

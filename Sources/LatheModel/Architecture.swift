@@ -28,11 +28,20 @@ public struct Architecture: Sendable, Hashable {
 
 /// What a weight matrix does in its block.
 public enum Role: String, Codable, Sendable, CaseIterable {
+  /// Makes queries.
   case query = "q"
+  /// Makes keys.
   case key = "k"
+  /// Makes values.
   case value = "v"
+  /// Joins the heads' outputs.
   case output = "o"
-  case gate, up, down
+  /// Makes what is activated in the feed-forward part.
+  case gate
+  /// Makes what the activated gate is multiplied with.
+  case up
+  /// Leads the feed-forward part back to the hidden state.
+  case down
 
   /// The place in the block its input comes from.
   public var input: BlockInput {
@@ -82,7 +91,11 @@ public struct Site: Hashable, Codable, Sendable, CustomStringConvertible {
 public struct FoldPoint: Sendable, Hashable {
   /// What produces the shared input.
   public enum Producer: Sendable, Hashable {
-    case attentionNorm, feedForwardNorm
+    /// The norm before attention.
+    case attentionNorm
+    /// The norm before the feed-forward part.
+    case feedForwardNorm
+    /// A weight of the same block.
     case weight(Role)
   }
 

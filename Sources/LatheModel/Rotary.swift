@@ -18,6 +18,7 @@ public struct RotaryConfiguration: Sendable, Hashable {
 
   /// How the frequencies are stretched for contexts longer than those of pre-training.
   public enum Scaling: Sendable, Hashable {
+    /// As trained.
     case none
     /// All frequencies divided by a factor.
     case linear(factor: Float)

@@ -69,9 +69,9 @@ import Testing
     let rounded = try Self.error(
       RoundToNearest().quantize(weight, onto: grid, given: evidence), weight, evidence)
     var methods = [GPTQ(), GPTQ(), GPTQ(), GPTQ()]
-    methods[1].actOrder = true
+    methods[1].actOrder = false
     methods[2].clip = true
-    (methods[3].actOrder, methods[3].staticGroups) = (true, false)
+    methods[3].staticGroups = false
     for method in methods {
       let error = try Self.error(method.quantize(weight, onto: grid, given: evidence), weight, evidence)
       #expect(error < rounded, "\(grid.label): \(error) is no less than \(rounded)")
@@ -94,7 +94,9 @@ import Testing
   func textbook() throws {
     let weight = Self.numbers(5, 48, 4), evidence = Self.evidence(columns: 48)
     let grid = try IntegerGrid(bits: 3, groupSize: nil)
-    let ours = try GPTQ().quantize(weight, onto: grid, given: evidence).decoded()
+    var method = GPTQ()
+    method.actOrder = false
+    let ours = try method.quantize(weight, onto: grid, given: evidence).decoded()
     // Slow twin: no blocks, no transposition, one row at a time.
     let u = try evidence.inverseFactor(damping: 0.01, descending: false).upper
     let parameters = grid.fit(weight.transposed(), shrink: 1)
@@ -131,9 +133,9 @@ import Testing
 
   @Test("options are set by name, and wrong ones named")
   func options() throws {
-    let method = try MethodDescription(name: "gptq", setting: [("actOrder", "true"), ("damping", "0.05")])
+    let method = try MethodDescription(name: "gptq", setting: [("actOrder", "false"), ("damping", "0.05")])
     let gptq = try #require(method.method as? GPTQ)
-    #expect(gptq.actOrder && gptq.damping == 0.05)
+    #expect(!gptq.actOrder && gptq.damping == 0.05)
     for wrong in [("act", "true"), ("actOrder", "1"), ("damping", "much"), ("damping", "nan")] {
       #expect(throws: Problem.self) { try MethodDescription(name: "gptq", setting: [wrong]) }
     }

@@ -9,10 +9,15 @@ public struct BlockGrid: Grid {
 
   /// The block types.
   public enum Kind: String, Codable, Sendable, CaseIterable {
+    /// 4 bits and a scale.
     case q4_0 = "Q4_0"
+    /// 4 bits, a scale and a minimum.
     case q4_1 = "Q4_1"
+    /// 5 bits and a scale.
     case q5_0 = "Q5_0"
+    /// 5 bits, a scale and a minimum.
     case q5_1 = "Q5_1"
+    /// 8 bits and a scale.
     case q8_0 = "Q8_0"
 
     var bits: Int { self == .q8_0 ? 8 : self == .q4_0 || self == .q4_1 ? 4 : 5 }

@@ -16,7 +16,7 @@ public struct GPTQ: QuantizationMethod {
     summary: "Second-order rounding: later columns make up for each error.",
     options: [
       "damping": "share of the mean diagonal added to the second moment (default 0.01)",
-      "actOrder": "columns in order of falling second moment (default false)",
+      "actOrder": "columns in order of falling second moment (default true)",
       "staticGroups":
         "fit all groups before the sweep, so that act-order keeps them contiguous (default true)",
       "clip": "search the range of each group for the least weighted squared error (default false)",
@@ -25,13 +25,13 @@ public struct GPTQ: QuantizationMethod {
   /// The share of the diagonal's mean that is added to the second moment.
   public var damping: Float = 0.01
   /// Whether columns go in order of falling second moment.
-  public var actOrder = false
+  public var actOrder = true
   /// Whether groups are fitted before the sweep when columns are reordered.
   public var staticGroups = true
   /// Whether each group's range is searched.
   public var clip = false
 
-  /// The authors' defaults.
+  /// The defaults of today's implementations: the authors', but columns in order of falling second moment.
   public init() {}
 
   public var evidence: EvidenceKinds { [.secondMoment] }

@@ -1,0 +1,36 @@
+# Two commands for a fresh clone: `make demo` and `make test`. Each installs what is missing first.
+
+BUILD := swift build -c release
+LATHE := .build/release/lathe
+
+.PHONY: demo test build check bench dependencies dependencies-check clean
+
+## Quantize the embedded model several ways and show what each way costs.
+demo: build
+	$(LATHE) study Studies/demo.yml --out out/demo
+
+## Build the command.
+build: dependencies
+	$(BUILD) --product lathe
+
+## Run every test, in release mode.
+test: dependencies
+	swift build -c release --build-tests
+	swift test -c release --skip-build
+
+## The laws of the code base, and the report in a real browser.
+check: dependencies-check
+	Scripts/check
+
+## Measure speed; see Documentation/Performance.md.
+bench: dependencies
+	swift run --package-path Benchmarks -c release
+
+dependencies:
+	@Scripts/install-dependencies build
+
+dependencies-check:
+	@Scripts/install-dependencies build check
+
+clean:
+	rm -rf .build out
