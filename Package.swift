@@ -56,7 +56,8 @@ let tests: [Target] = [
   .testTarget(
     name: "LatheModelTests", dependencies: ["LatheModel", "LatheTestSupport"], swiftSettings: settings),
   .testTarget(
-    name: "LatheQuantizeTests", dependencies: ["LatheQuantize", "LatheTestSupport"], swiftSettings: settings),
+    name: "LatheQuantizeTests", dependencies: ["LatheQuantize", "LatheEvaluate", "LatheTestSupport"],
+    swiftSettings: settings),
   .testTarget(
     name: "LatheEvaluateTests", dependencies: ["LatheEvaluate", "LatheTestSupport"], swiftSettings: settings),
   .testTarget(

@@ -146,7 +146,7 @@ import Testing
   }
 
   @Test("a grid is found by bits, group and format, and an impossible one refused")
-  func grids() throws {
+  func gridRequests() throws {
     func label(_ bits: Double, _ group: Int?, symmetric: Bool = false, gguf: Bool = false) throws -> String {
       try EncodingCatalog.grid(
         for: GridRequest(bits: bits, groupSize: group, isSymmetric: symmetric, isForGGUF: gguf)
