@@ -249,6 +249,3 @@ extension FolderStore {
     throw Problem(.internal, "not yet")
   }
 }
-extension Recipe {
-  public init(reading path: String) throws(Problem) { throw Problem(.internal, "not yet") }
-}
