@@ -32,9 +32,9 @@ struct Plot {
   var yFromZero = false
 
   private static let width = 560.0, height = 372.0
-  private static let left = 62.0, right = 18.0, bottom = 50.0
+  private static let left = 66.0, right = 18.0, bottom = 50.0
   /// The width of a character of the chart's type, about.
-  private static let character = 6.7
+  private static let character = 6.7, boldCharacter = 7.7
 
   /// The graphic.
   func svg(id: String) -> String {
@@ -44,7 +44,7 @@ struct Plot {
     let x = Scale(
       around: points.map(\.x), from: Self.left, to: Self.width - Self.right, logarithmic: xLogarithmic)
     let y = Scale(
-      around: points.map(\.y) + (reference.map { [$0.value] } ?? []), from: Self.height - Self.bottom, to: top,
+      around: Self.extents(points) + (reference.map { [$0.value] } ?? []), from: Self.height - Self.bottom, to: top,
       logarithmic: yLogarithmic, fromZero: yFromZero)
     axes(&svg, x, y, top)
     if let reference { drawReference(&svg, reference, y) }
@@ -54,13 +54,18 @@ struct Plot {
     return svg.document(id: id, width: Self.width, height: Self.height, title: title, description: summary)
   }
 
+  /// The values an axis must reach: those of the points, and the ends of their errors where these can be drawn.
+  private static func extents(_ points: [Point]) -> [Double] {
+    points.flatMap { point in [point.y] + (point.error.map { [point.y + $0, point.y - $0].filter { $0 > 0 } } ?? []) }
+  }
+
   /// Draws the names of the series, and returns where the plot begins beneath them.
   private func legend(_ svg: inout SVG) -> Double {
     var x = Self.left, y = 16.0
     var entries = series.map { (name: $0.name, style: $0.style) }
     if !front.isEmpty { entries.append((frontName, -1)) }
     for entry in entries {
-      let width = 26 + Double(entry.name.count) * Self.character + 14
+      let width = 24 + Double(entry.name.count) * Self.boldCharacter + 22
       if x > Self.left, x + width > Self.width - 8 { (x, y) = (Self.left, y + 20) }
       if entry.style < 0 {
         svg.line(x, y, x + 16, y, style: "front")
@@ -124,12 +129,19 @@ struct Plot {
   private func label(_ svg: inout SVG, _ x: Scale, _ y: Scale, _ top: Double) {
     var placer = LabelPlacer(
       left: Self.left, right: Self.width - Self.right, top: top - 6, bottom: Self.height - Self.bottom)
-    for point in series.flatMap(\.points) { placer.occupy(x.place(point.x), y.place(point.y), radius: 6) }
+    for point in series.flatMap(\.points) {
+      let (px, py) = (x.place(point.x), y.place(point.y))
+      placer.occupy(px, py, radius: 6)
+      if let error = point.error {
+        placer.occupy(px - 1, y.place(point.y + error), px + 1, y.place(point.y - error))
+      }
+    }
     if let reference {
       let width = Double(reference.label.count) * Self.character
       let at = y.place(reference.value)
-      let spots = [Self.width - Self.right - width, Self.left + 6].flatMap { left in
-        [at - 6, at + 15].map { (left, $0) }
+      let room = Self.width - Self.right - Self.left - width - 6
+      let spots = [1, 0, 0.75, 0.6, 0.45, 0.3, 0.15].flatMap { share in
+        [at - 6, at + 15].map { (Self.left + 6 + share * room, $0) }
       }
       if let spot = placer.place(width: width, spots) { svg.text(reference.label, spot.0, spot.1, style: "note") }
     }
@@ -156,8 +168,10 @@ struct LabelPlacer {
   }
 
   mutating func occupy(_ x: Double, _ y: Double, radius: Double) {
-    taken.append((x - radius, y - radius, x + radius, y + radius))
+    occupy(x - radius, y - radius, x + radius, y + radius)
   }
+
+  mutating func occupy(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double) { taken.append((x1, y1, x2, y2)) }
 
   /// The first of `spots` (where a text's baseline begins) with room for a text of `width`, which is then taken.
   mutating func place(width: Double, _ spots: [(Double, Double)]) -> (Double, Double)? {

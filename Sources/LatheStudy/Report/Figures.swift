@@ -7,7 +7,9 @@ enum Figures {
     guard value.isFinite else { return value > 0 ? "inf" : "nan" }
     if value == 0 { return "0" }
     let exponent = Int(floor(log10(abs(value))))
-    if exponent >= 6 || exponent < -4 { return String(format: "%.\(max(0, digits - 2))e", value) }
+    if exponent >= 6 || exponent < -4 {
+      return String(format: "%.\(max(0, digits - 1))f", value / pow(10, Double(exponent))) + "×10" + superscript(exponent)
+    }
     return String(format: "%.\(max(0, digits - 1 - exponent))f", value)
   }
 
@@ -19,6 +21,10 @@ enum Figures {
   /// `value ± error`, both to the same place: that of the error's second significant digit.
   static func withError(_ value: Double, _ error: Double?) -> String {
     guard let error, error > 0, error.isFinite else { return significant(value, 4) }
+    if value != 0, abs(value) < 1e-3 {
+      let exponent = Int(floor(log10(abs(value)))), power = pow(10, Double(exponent))
+      return "(" + withError(value / power, error / power) + ")×10" + superscript(exponent)
+    }
     let places = min(max(0, 1 - Int(floor(log10(error)))), 8)
     return "\(fixed(value, places)) ± \(fixed(error, places))"
   }
@@ -29,7 +35,7 @@ enum Figures {
   static func tick(_ value: Double) -> String {
     if value == 0 { return "0" }
     let magnitude = abs(value)
-    if magnitude >= 1e6 || magnitude < 1e-4 {
+    if magnitude >= 1e6 || magnitude < 9e-4 {
       let exponent = Int(floor(log10(magnitude) + 1e-9))
       let mantissa = value / pow(10, Double(exponent))
       return (abs(mantissa - 1) < 1e-6 ? "" : String(format: "%g×", mantissa)) + "10" + superscript(exponent)
@@ -43,6 +49,17 @@ enum Figures {
       "-": "⁻", "0": "⁰", "1": "¹", "2": "²", "3": "³", "4": "⁴", "5": "⁵", "6": "⁶", "7": "⁷", "8": "⁸", "9": "⁹",
     ]
     return String(String(value).map { digits[$0] ?? $0 })
+  }
+
+  /// When something began and ended, given as ISO 8601 in UTC.
+  static func period(_ first: String, _ last: String) -> String {
+    func parts(_ date: String) -> (day: Substring, time: Substring) {
+      let halves = date.split(separator: "T")
+      return (halves.first ?? "", halves.last?.prefix(5) ?? "")
+    }
+    let (begin, end) = (parts(first), parts(last))
+    let until = begin == end ? "" : begin.day == end.day ? " to \(end.time)" : " to \(end.day), \(end.time)"
+    return "\(begin.day), \(begin.time)\(until) UTC"
   }
 
   static func duration(_ seconds: Double) -> String {

@@ -58,6 +58,7 @@ enum Glance {
 
 /// For text the model wrote itself: the rise of log-perplexity beside the divergence it estimates.
 struct DriftTable {
+  let protocolName: String
   let header: [String]
   let rows: [[String]]
 
@@ -73,7 +74,7 @@ struct DriftTable {
       }
       if rows.isEmpty { return nil }
       return DriftTable(
-        header: ["recipe", "Δ ln perplexity (\(name))", "KL, nats (\(name))", "difference", "tokens"], rows: rows)
+        protocolName: name, header: ["recipe", "Δ ln perplexity (\(name))", "KL, nats (\(name))", "difference", "tokens"], rows: rows)
     }
   }
 }

@@ -56,16 +56,21 @@ public enum HTMLReport {
       ("Machine", all(sources.map { "\($0.processor), \($0.threads) threads, \($0.kernels) kernels" })),
       ("System", all(sources.map(\.system))), ("Program", all(sources.map { "lathe \($0.version)" })),
     ]
-    if let first = dates.first, let last = dates.last { pairs.append(("Measured", first == last ? first : "\(first) to \(last)")) }
+    if let first = dates.first, let last = dates.last { pairs.append(("Measured", Figures.period(first, last))) }
     return pairs.map(fact)
   }
 
   private static func fact(_ pair: (String, String)) -> [String: Any] { ["name": pair.0, "value": pair.1] }
 
   private static func charts(_ results: StudyResults) -> [[String: Any]] {
-    ChartCatalog.charts(of: results).map { chart in
-      [
-        "id": chart.id, "title": chart.title, "caption": chart.caption, "class": chart.isWide ? "wide" : "chart",
+    let charts = ChartCatalog.charts(of: results)
+    let halves = charts.count { !$0.isWide }
+    return charts.enumerated().map { i, chart in
+      // Of an odd number of charts side by side, the last has a row of its own.
+      let isAlone = !chart.isWide && halves % 2 == 1 && i == charts.lastIndex { !$0.isWide }
+      return [
+        "id": chart.id, "title": chart.title, "caption": chart.caption,
+        "class": chart.isWide ? "wide" : isAlone ? "wide alone" : "half",
         "panelClass": chart.panels.count > 1 ? "panels" : "panel", "graphics": chart.panels.joined(separator: "\n"),
         "header": chart.header, "rows": rows(chart.rows),
       ]
