@@ -83,11 +83,11 @@ final class StudyReporter {
       progress = nil
       if done < count { Output.note("  \(what)") }
     case .began(let kind, let about):
-      title = "\(kind) \(about)"
-      progress = ProgressLine("[\(done + 1)/\(total)] \(title), %", total: 100)
-    case .advanced(let share):
-      if progress == nil { progress = ProgressLine("[\(done + 1)/\(total)] \(title), %", total: 100) }
-      progress?.update(Int(100 * share))
+      title = "[\(done + 1)/\(total)] \(kind) \(about): \(kind == "quantize" ? "block" : "window")"
+      progress = nil
+    case .advanced(let part, let parts):
+      if progress == nil { progress = ProgressLine(title, total: parts) }
+      progress?.update(part)
     case .finished(let kind, let about, let seconds):
       progress?.finish()
       done += 1

@@ -16,11 +16,11 @@ struct Column: Sendable {
     Column(
       title: "bits, blocks", short: "block", explanation: "bits a weight of the blocks, scales and zero points counted",
       smallestIsBest: true, figure: { $0.score(Metric.blockBits, under: "exact") },
-      text: { Figures.fixed($0.value, 3) }, brief: { Figures.fixed($0.value, $0.value < 10 ? 3 : 2) }),
+      text: { Figures.fixed($0.value, 3) }, brief: { $0.value < 10 ? Figures.fixed($0.value, 3) : Figures.significant($0.value, 4) }),
     Column(
       title: "bits, model", short: "model", explanation: "bits a weight over the whole model, embedding included",
       smallestIsBest: true, figure: { $0.score(Metric.modelBits, under: "exact") },
-      text: { Figures.fixed($0.value, 3) }, brief: { Figures.fixed($0.value, $0.value < 10 ? 3 : 2) }),
+      text: { Figures.fixed($0.value, 3) }, brief: { $0.value < 10 ? Figures.fixed($0.value, 3) : Figures.significant($0.value, 4) }),
     Column(
       title: "file, MiB", short: "MiB", explanation: "the files of the weights", smallestIsBest: true,
       figure: { $0.score(Metric.fileBytes, under: "exact") },

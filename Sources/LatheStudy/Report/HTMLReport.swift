@@ -101,14 +101,14 @@ public enum HTMLReport {
         var content: [String: Any] = [:]
         let cells: [[String: Any]] = table.columns.enumerated().map { i, column in
           var cell: [String: Any] = ["text": column.figure(row).map(column.text) ?? "–"]
-          if table.best[i].contains(row.variant.key) { cell["class"] = "best" }
+          if table.best[i].contains(row.variant.key) { cell["mark"] = "best" }
           return cell
         }
         content["cells"] = [["text": row.variant.label]] + cells
         if row.variant.isOriginal {
-          content["class"] = "original"
+          content["kind"] = "original"
         } else if number > 0, row.variant.nominalBits != bits {
-          content["class"] = "begins"
+          content["kind"] = "begins"
         }
         bits = row.variant.nominalBits
         return content

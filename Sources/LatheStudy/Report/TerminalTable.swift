@@ -1,25 +1,41 @@
 /// The tables of a study for a terminal of 80 columns.
 public enum TerminalTable {
-  private static let labelWidth = 17
+  private static let width = 80
 
   /// The text, lines of at most 80 columns.
   public static func text(of results: StudyResults) -> String {
     var lines: [String] = []
     for table in ComparisonTable.tables(of: results) {
       lines += heading(table) + [""]
-      let widths = table.columns.map { $0.short == "KL" || $0.short == "ppl" ? 8 : $0.short == "prefill" ? 7 : 6 }
-      lines.append(line("", table.columns.map { $0.short + " " }, widths))
+      // A blank after each figure, where a mark may stand.
+      var cells = [[""] + table.columns.map { $0.short + " " }]
       for row in table.rows {
-        let cells = table.columns.enumerated().map { i, column in
-          let text = column.figure(row).map(column.brief) ?? "-"
-          return text + (table.best[i].contains(row.variant.key) ? "*" : " ")
-        }
-        lines.append(line(row.variant.label, cells, widths))
+        cells.append(
+          [row.variant.label]
+            + table.columns.enumerated().map { i, column in
+              let text = column.figure(row).map(column.brief) ?? "-"
+              return text + (table.best[i].contains(row.variant.key) ? "*" : " ")
+            })
       }
-      lines.append("")
+      lines += aligned(cells) + [""]
     }
     lines += wrap(ComparisonTable.note)
     return lines.joined(separator: "\n")
+  }
+
+  /// The first column to the left, in the room that the others leave it.
+  private static func aligned(_ cells: [[String]]) -> [String] {
+    let widths = cells[0].indices.map { i in cells.map { $0[i].count }.max() ?? 0 }
+    let others = widths.dropFirst().reduce(0) { $0 + $1 + 1 }
+    let first = min(widths[0], max(width - others, 8))
+    return cells.map { row in
+      var line = row[0].count > first ? row[0].prefix(first - 1) + "…" : pad(row[0], first)
+      for (cell, width) in zip(row, widths).dropFirst() {
+        line += " " + String(repeating: " ", count: width - cell.count) + cell
+      }
+      while line.last == " " { line.removeLast() }
+      return String(line.prefix(width))
+    }
   }
 
   private static func heading(_ table: ComparisonTable) -> [String] {
@@ -27,15 +43,6 @@ public enum TerminalTable {
     if let name = table.protocolName { text += "; perplexity, KL (nats a token) and top-1 (%) under \(name)" }
     if let name = table.speedName { text += "; tokens a second under \(name)" }
     return wrap(text)
-  }
-
-  private static func line(_ label: String, _ cells: [String], _ widths: [Int]) -> String {
-    var line = label.count > labelWidth ? label.prefix(labelWidth - 1) + "…" : pad(label, labelWidth)
-    for (cell, width) in zip(cells, widths) {
-      line += " " + String(repeating: " ", count: max(0, width - cell.count)) + cell
-    }
-    while line.last == " " { line.removeLast() }
-    return line
   }
 
   private static func pad(_ text: String, _ width: Int) -> String {
@@ -46,10 +53,10 @@ public enum TerminalTable {
     var lines: [String] = [""]
     for word in text.split(separator: " ") {
       let last = lines[lines.count - 1]
-      if !last.isEmpty, last.count + 1 + word.count > 80 {
-        lines.append(String(word.prefix(80)))
+      if !last.isEmpty, last.count + 1 + word.count > width {
+        lines.append(String(word.prefix(width)))
       } else {
-        lines[lines.count - 1] = last.isEmpty ? String(word.prefix(80)) : last + " " + word
+        lines[lines.count - 1] = last.isEmpty ? String(word.prefix(width)) : last + " " + word
       }
     }
     return lines

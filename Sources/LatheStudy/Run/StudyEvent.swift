@@ -6,8 +6,8 @@ public enum StudyEvent: Sendable {
   case writing(String, done: Int, of: Int)
   /// A cell begins: its kind and what it is about.
   case began(kind: String, title: String)
-  /// A cell is under way: a share from 0 to 1.
-  case advanced(Double)
+  /// A cell is under way: blocks quantized or windows read, of how many.
+  case advanced(Int, of: Int)
   /// A cell is stored; the time it took.
   case finished(kind: String, title: String, seconds: Double)
 }

@@ -183,12 +183,11 @@ public final class StudyRunner {
     let fingerprint = try Fingerprint(model: source.entry.path, recipe: recipe.recipe, calibration: calibration)
     let work = try FolderStore(at: path + ".partial", model: original, fingerprint: fingerprint)
     let quantizer = try Quantizer(original, recipe: recipe.recipe, calibration: calibration, team: team)
-    var refusal: Problem?
-    try quantizer.run(into: work) { event in
-      guard case .block(let block, let count) = event, refusal == nil else { return }
-      do throws(Problem) { try report(.advanced(Double(block.layer + 1) / Double(count))) } catch { refusal = error }
-    }
-    if let refusal { throw refusal }
+    let report = report
+    try quantizer.run(
+      into: WatchedStore(work) { (finished) throws(Problem) in
+        try report(.advanced(finished, of: original.blocks.count))
+      })
     let outcomes = work.outcomes
     try work.finish(as: path, source: source.entry.path, tokenizer: source.entry.tokenizer)
     return try results(of: row, outcomes)
@@ -221,7 +220,7 @@ public final class StudyRunner {
       let result = try Perplexity(model, reference: reference, team: team)
         .measure(windows, protocolName: text.protocolName, firstScored: first) { done, _ in
           guard refusal == nil else { return }
-          do throws(Problem) { try report(.advanced(Double(done) / Double(windows.count))) } catch { refusal = error }
+          do throws(Problem) { try report(.advanced(done, of: windows.count)) } catch { refusal = error }
         }
       if let refusal { throw refusal }
       return Score.list(result)
