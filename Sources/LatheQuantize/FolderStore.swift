@@ -286,6 +286,3 @@ extension FolderStore {
     try? FileManager.default.removeItem(atPath: folder)
   }
 }
-extension Recipe {
-  public init(reading path: String) throws(Problem) { throw Problem(.internal, "not yet") }
-}

@@ -4,6 +4,7 @@ import LatheEncoding
 import LatheEvaluate
 import LatheModel
 import LatheQuantize
+import LatheStudy
 import LatheTensor
 import LatheText
 

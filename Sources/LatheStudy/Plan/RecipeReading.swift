@@ -1,0 +1,159 @@
+internal import Foundation
+internal import LatheEncoding
+internal import LatheQuantize
+internal import LatheTensor
+internal import Yams
+
+extension StudyRecipe {
+  private static let shortKeys = ["method", "bits", "group", "symmetric", "set", "label"]
+
+  /// The recipes an entry of a plan stands for: a file's, that of rules, or every combination of the lists in it.
+  static func expanding(_ node: PlanNode, folder: String) throws(Problem) -> [StudyRecipe] {
+    let members = try node.members(shortKeys + ["rules", "file"])
+    if let file = members["file"] {
+      let only = try node.members(["file", "label"])
+      let path = try file.existing(in: folder)
+      var recipe = try Recipe(reading: path)
+      let label = try only["label"]?.text() ?? recipe.name
+      recipe.name = label
+      return [StudyRecipe(label: label, family: label, recipe: recipe, options: "--recipe \(path)")]
+    }
+    if let rules = members["rules"] {
+      let only = try node.members(["rules", "label"])
+      guard let label = try only["label"]?.text() else {
+        throw node.problem("a recipe of rules needs a label")
+      }
+      let recipe = Recipe(
+        name: label, rules: try rules.list(of: "rule").map { (rule) throws(Problem) in try Rule(rule) })
+      return [StudyRecipe(label: label, family: label, recipe: recipe, options: nil)]
+    }
+    return try combinations(node, members)
+  }
+
+  /// Bits vary slowest and methods fast, so that what is to be compared stands together.
+  private static func combinations(_ node: PlanNode, _ members: [String: PlanNode]) throws(Problem) -> [StudyRecipe] {
+    guard let methods = members["method"]?.items, let widths = members["bits"]?.items else {
+      throw node.problem(
+        "a recipe needs method and bits", cure: "or rules with a label, or a file; methods are \(MethodCatalog.names.joined(separator: ", "))")
+    }
+    let groups = try (members["group"]?.items ?? []).map { (item) throws(Problem) in try item.integer(0...1 << 20) }
+    let signs = try (members["symmetric"]?.items ?? []).map { (item) throws(Problem) in try item.flag() }
+    let settings = try Self.settings(members["set"])
+    let label = try members["label"]?.text()
+    var recipes: [StudyRecipe] = []
+    for width in widths {
+      for group in groups.isEmpty ? [128] : groups {
+        for symmetric in signs.isEmpty ? [false] : signs {
+          for method in methods {
+            for set in settings {
+              let one = ShortForm(method: method, bits: width, group: group, symmetric: symmetric, settings: set)
+              recipes.append(try one.recipe())
+            }
+          }
+        }
+      }
+    }
+    if let label {
+      for i in recipes.indices {
+        recipes[i].label = recipes.count == 1 ? label : "\(label) \(recipes[i].label)"
+        recipes[i].family = recipes.count == 1 ? label : "\(label) \(recipes[i].family)"
+      }
+    }
+    return recipes
+  }
+
+  /// Every combination of an entry's options.
+  private static func settings(_ node: PlanNode?) throws(Problem) -> [[(key: String, value: String)]] {
+    var all: [[(key: String, value: String)]] = [[]]
+    for entry in try node?.entries() ?? [] {
+      let values = try entry.items.map { (item) throws(Problem) in try item.text() }
+      all = all.flatMap { begun in values.map { begun + [(entry.name, $0)] } }
+    }
+    return all
+  }
+}
+
+/// One combination of an entry in short form.
+private struct ShortForm {
+  let method, bits: PlanNode
+  let group: Int
+  let symmetric: Bool
+  let settings: [(key: String, value: String)]
+
+  func recipe() throws(Problem) -> StudyRecipe {
+    let name = try method.text(), width = try bits.number()
+    let description = try method.blame { () throws(Problem) in try MethodDescription(name: name, setting: settings) }
+    var recipe = try bits.blame { () throws(Problem) in
+      try Recipe(
+        method: description.method, bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
+    }
+    let extras = settings.map { $0.value == "true" ? $0.key : "\($0.key)=\($0.value)" }
+    if !extras.isEmpty { recipe.name += " " + extras.joined(separator: " ") }
+    var family = [type(of: description.method).card.title]
+    if group != 128 { family.append(group == 0 ? "rows" : "g\(group)") }
+    if symmetric { family.append("symmetric") }
+    var options = "--method \(name) --bits \(width == width.rounded() ? "\(Int(width))" : "\(width)") --group-size \(group)"
+    if symmetric { options += " --symmetric" }
+    for setting in settings { options += " --set \(setting.key)=\(setting.value)" }
+    return StudyRecipe(
+      label: recipe.name, family: (family + extras).joined(separator: " "), recipe: recipe, options: options)
+  }
+}
+
+extension Rule {
+  /// A rule of a recipe: sites, a method, and either an encoding or bits, group and symmetric.
+  init(_ node: PlanNode) throws(Problem) {
+    let members = try node.members(["sites", "method", "set", "encoding", "bits", "group", "symmetric"])
+    let sites = try members["sites"]?.text() ?? "*"
+    guard let name = members["method"] else { throw node.problem("a rule needs a method") }
+    var settings: [(key: String, value: String)] = []
+    for entry in try members["set"]?.entries() ?? [] { settings.append((entry.name, try entry.text())) }
+    let method = try name.blame { () throws(Problem) in try MethodDescription(name: try name.text(), setting: settings) }
+    let grid: any Grid
+    if let encoding = members["encoding"] {
+      _ = try node.members(["sites", "method", "set", "encoding"])
+      guard let found = try encoding.encoding() as? any Grid else {
+        throw encoding.problem("no method can choose codes of this encoding")
+      }
+      grid = found
+    } else {
+      guard let bits = members["bits"] else { throw node.problem("a rule needs bits, or an encoding") }
+      let group = try members["group"]?.integer(0...1 << 20) ?? 128
+      let symmetric = try members["symmetric"]?.flag() ?? false
+      let width = try bits.number()
+      let recipe = try bits.blame { () throws(Problem) in
+        try Recipe(method: method.method, bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
+      }
+      guard let found = recipe.rules[0].encoding.encoding as? any Grid else { throw bits.problem("no grid has these bits") }
+      grid = found
+    }
+    self.init(sites: sites, method: method.method, encoding: grid)
+  }
+}
+
+extension PlanNode {
+  /// An encoding by name and settings, in the form model files describe it.
+  fileprivate func encoding() throws(Problem) -> any Encoding {
+    var object: [String: Any] = [:]
+    for entry in try entries() {
+      let scalar = entry.node.scalar?.string ?? ""
+      object[entry.name] = Int(scalar) ?? Double(scalar) ?? Bool(scalar) ?? scalar
+    }
+    do {
+      let description = try JSONDecoder().decode(
+        EncodingDescription.self, from: JSONSerialization.data(withJSONObject: object))
+      let back = try JSONSerialization.jsonObject(with: JSONEncoder().encode(description)) as? [String: Any] ?? [:]
+      for entry in try entries() where back[entry.name] == nil {
+        throw entry.problem(
+          "the encoding has no setting \"\(entry.name)\"", cure: "known are \(back.keys.sorted().joined(separator: ", "))")
+      }
+      return description.encoding
+    } catch let problem as Problem {
+      throw Problem(.badData, problem.what, at: problem.place ?? place, cure: problem.cure)
+    } catch {
+      throw problem(
+        "the encoding is not complete, or a setting does not fit it",
+        cure: "say {encoding: NAME, …}; names are \(EncodingCatalog.names.joined(separator: ", "))")
+    }
+  }
+}

@@ -1,0 +1,58 @@
+internal import GRDB
+
+// The rows of the database: the records of the library, each with its table.
+
+struct VariantRow: Codable, FetchableRecord, PersistableRecord {
+  static let databaseTableName = "variant"
+  let variant: Variant
+  init(variant: Variant) { self.variant = variant }
+  init(from decoder: any Decoder) throws { variant = try Variant(from: decoder) }
+  func encode(to encoder: any Encoder) throws { try variant.encode(to: encoder) }
+}
+
+struct ScoreRow: Codable, FetchableRecord, PersistableRecord {
+  static let databaseTableName = "score"
+  let score: Score
+  init(score: Score) { self.score = score }
+  init(from decoder: any Decoder) throws { score = try Score(from: decoder) }
+  func encode(to encoder: any Encoder) throws { try score.encode(to: encoder) }
+}
+
+struct WeightRow: Codable, FetchableRecord, PersistableRecord {
+  static let databaseTableName = "weight"
+  let weight: WeightRecord
+  init(weight: WeightRecord) { self.weight = weight }
+  init(from decoder: any Decoder) throws { weight = try WeightRecord(from: decoder) }
+  func encode(to encoder: any Encoder) throws { try weight.encode(to: encoder) }
+}
+
+struct ProvenanceRow: Codable, FetchableRecord, PersistableRecord {
+  static let databaseTableName = "provenance"
+  private enum Key: String, CodingKey { case cell }
+  let cell: String
+  let provenance: Provenance
+  init(cell: String, provenance: Provenance) { (self.cell, self.provenance) = (cell, provenance) }
+  init(from decoder: any Decoder) throws {
+    cell = try decoder.container(keyedBy: Key.self).decode(String.self, forKey: .cell)
+    provenance = try Provenance(from: decoder)
+  }
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(cell, forKey: .cell)
+    try provenance.encode(to: encoder)
+  }
+}
+
+struct CellRow: Codable, FetchableRecord, PersistableRecord {
+  static let databaseTableName = "cell"
+  let key, variant, kind, protocolName: String
+  let seconds: Double
+  init(_ cell: CellRecord) {
+    (key, variant, kind, protocolName) = (cell.key, cell.variant, cell.kind, cell.protocolName)
+    seconds = cell.seconds
+  }
+  func cell(_ provenance: Provenance) -> CellRecord {
+    CellRecord(
+      key: key, variant: variant, kind: kind, protocolName: protocolName, seconds: seconds, provenance: provenance)
+  }
+}
