@@ -21,8 +21,10 @@ import Testing
     let path = sample.opens.isEmpty ? folder : folder + "/" + sample.opens
     try #require(try run(path) == 128, "the sample is a model")
     let peak = Self.peakMemory
-    var damage = Damage(seed: 5)
-    let end = ContinuousClock.now + .seconds(3)
+    // A longer hunt takes another way each time.
+    let seconds = ProcessInfo.processInfo.environment["LATHE_FUZZ_SECONDS"].flatMap(Int.init)
+    var damage = Damage(seed: seconds == nil ? 5 : UInt64.random(in: 0..<1 << 60))
+    let end = ContinuousClock.now + .seconds(seconds ?? 3)
     var (refused, ran) = (0, 0)
     let names = sample.files.keys.sorted()
     while ContinuousClock.now < end {
@@ -75,6 +77,48 @@ import Testing
       let line = status.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM") })
     else { return 0 }
     return (Int(line.filter(\.isNumber)) ?? 0) << 10
+  }
+
+  /// What stands for a number or a member of the description of one weight, and must be refused.
+  private static let lies: [(key: String, json: String)] = [
+    ("group_size", "9223372036854775807"), ("group_size", "4294967296"), ("group_size", "0"),
+    ("group_size", "-1"),
+    ("bits", "0"), ("bits", "9"), ("bits", "4.5"), ("bits", "\"4\""), ("encoding", "\"stored\""),
+    ("encoding", "\"pyramid\""), ("encoding", "7"), ("group_index", "true"), ("group_index", "3"),
+    ("symmetric", "true"),
+    ("rows", "2147483647"), ("columns", "2147483647"), ("rows", "0"), ("rows", "-64"), ("rows", "1e30"),
+    ("columns", "65"), ("columns", "9223372036854775807"),
+  ]
+
+  @Test("descriptions of encodings that lie are refused in words", arguments: lies.indices)
+  func description(index: Int) throws {
+    let sample = try #require(HostileSample.all.first { $0.testDescription == "native" })
+    let folder = NSTemporaryDirectory() + "lathe-hostile-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for (name, bytes) in sample.files { try write(bytes, folder + "/" + name) }
+    let (key, json) = Self.lies[index]
+    let text = String(decoding: sample.files["config.json"] ?? [], as: UTF8.self)
+    // The first description with the key: a weight of 4 bits in groups of 32, or one that follows it.
+    let start = try #require(text.range(of: "q_proj.weight"))
+    let name = try #require(text.range(of: "\"\(key)\" : ", range: start.upperBound..<text.endIndex))
+    let end = try #require(text[name.upperBound...].firstIndex { ",\n}".contains($0) })
+    try write(Array((text[..<name.upperBound] + json + text[end...]).utf8), folder + "/config.json")
+    let problem = #expect(throws: Problem.self) { try run(folder) }
+    #expect(problem?.kind == .badData || problem?.kind == .usage, "\(String(describing: problem))")
+  }
+
+  @Test("nesting without end is refused in words", arguments: ["config.json", "tokenizer_config.json"])
+  func nesting(name: String) throws {
+    let sample = try #require(HostileSample.all.first)
+    let folder = NSTemporaryDirectory() + "lathe-hostile-\(UUID().uuidString)"
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: folder) }
+    for (file, bytes) in sample.files { try write(bytes, folder + "/" + file) }
+    for opening in ["[", "{\"a\":"] {
+      try write(Array(("{\"a\":" + String(repeating: opening, count: 200_000)).utf8), folder + "/" + name)
+      #expect(throws: Problem.self) { try run(folder) }
+    }
   }
 
   @Test("a pipe or a device is refused at once", arguments: ["pipe", "/dev/zero", "/dev/null", "/dev/tty"])
