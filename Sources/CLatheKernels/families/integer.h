@@ -53,15 +53,39 @@ static void decode_integer(const LatheIntegerRow *row, float *out) {
   }
 }
 
-static float dot_integer(const LatheIntegerRow *row, const float *x) {
-  float tile[LATHE_TILE], sum = 0;
+/* The scale is applied once a group, to the sum of (code - zero) · x. */
+LATHE_INLINE float dot_codes(const uint8_t *codes, float zero, const float *x, size_t n) {
+  float sum = 0;
+  for (size_t i = 0; i < n; i++) sum += ((float)codes[i] - zero) * x[i];
+  return sum;
+}
+
+static float dot_integer_by_tile(const LatheIntegerRow *row, const float *x) {
+  float sum = 0;
   for (size_t start = 0; start < row->n; start += LATHE_TILE) {
     const size_t count = row->n - start < LATHE_TILE ? row->n - start : LATHE_TILE;
-    decode_integer_tile(row, start, count, tile);
-    sum += dot(tile, x + start, count);
+    if (row->group_of_column) {
+      float tile[LATHE_TILE];
+      decode_integer_tile(row, start, count, tile);
+      sum += dot(tile, x + start, count);
+      continue;
+    }
+    uint8_t codes[LATHE_TILE];
+    unpack(row->codes + start * row->bits / 8, row->bits, codes, count);
+    for (size_t i = 0; i < count;) {
+      const size_t g = (start + i) / row->group;
+      size_t end = (g + 1) * row->group - start;
+      if (end > count) end = count;
+      sum += dot_codes(codes + i, group_zero(row, g), x + start + i, end - i) * float_from_half(row->scales[g]);
+      i = end;
+    }
   }
   return sum;
 }
+
+#ifndef LATHE_OWN_DOT_INTEGER
+static float dot_integer(const LatheIntegerRow *row, const float *x) { return dot_integer_by_tile(row, x); }
+#endif
 
 static void round_column(
     const float *w, const float *scale, const float *zero, float top, uint8_t *codes, float *points, size_t n) {

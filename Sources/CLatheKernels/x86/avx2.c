@@ -7,7 +7,8 @@
 
 /* Eight codes at a time: one deposit spreads `width` bytes of codes over eight bytes. */
 #define LATHE_OWN_UNPACK
-static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t n) {
+static inline __attribute__((always_inline)) void unpack_width(
+    const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
   const uint64_t mask = 0x0101010101010101ull * ((1u << width) - 1);
   size_t i = 0;
   for (; i + 8 <= n; i += 8, packed += width) {
@@ -20,6 +21,19 @@ static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t
     uint32_t word = packed[bit / 8];
     if (bit % 8 + width > 8) word |= (uint32_t)packed[bit / 8 + 1] << 8;
     codes[i] = (uint8_t)(word >> (bit % 8) & ((1u << width) - 1));
+  }
+}
+
+static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t n) {
+  switch (width) {
+    case 1: unpack_width(packed, 1, codes, n); break;
+    case 2: unpack_width(packed, 2, codes, n); break;
+    case 3: unpack_width(packed, 3, codes, n); break;
+    case 4: unpack_width(packed, 4, codes, n); break;
+    case 5: unpack_width(packed, 5, codes, n); break;
+    case 6: unpack_width(packed, 6, codes, n); break;
+    case 7: unpack_width(packed, 7, codes, n); break;
+    default: memcpy(codes, packed, n);
   }
 }
 

@@ -12,8 +12,10 @@
  * a multishift moves each code to a byte of its own, a mask clears its neighbours.
  */
 #define LATHE_OWN_UNPACK
-static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t n) {
+static inline __attribute__((always_inline)) void unpack_width(
+    const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
   uint8_t order[64], shifts[64];
+  /* With the width known these loops are done at compile time. */
   for (uint32_t lane = 0; lane < 8; lane++) {
     for (uint32_t k = 0; k < 8; k++) {
       order[8 * lane + k] = (uint8_t)(lane * width + (k < width ? k : 0));
@@ -33,8 +35,79 @@ static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t
   }
 }
 
+static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t n) {
+  switch (width) {
+    case 1: unpack_width(packed, 1, codes, n); break;
+    case 2: unpack_width(packed, 2, codes, n); break;
+    case 3: unpack_width(packed, 3, codes, n); break;
+    case 4: unpack_width(packed, 4, codes, n); break;
+    case 5: unpack_width(packed, 5, codes, n); break;
+    case 6: unpack_width(packed, 6, codes, n); break;
+    case 7: unpack_width(packed, 7, codes, n); break;
+    default: memcpy(codes, packed, n);
+  }
+}
+
 #define LATHE_SET_NAME "avx512"
-#include "../families/all.h"
+#define LATHE_OWN_DOT_INTEGER
+#include "../families/before_table.h"
+
+/*
+ * Codes go from packed bytes to products without touching memory: 64 are spread over a register, sixteen at a time
+ * become floats. A group's sum is scaled as a vector; one horizontal sum ends the row.
+ */
+static inline __attribute__((always_inline)) float dot_width(const LatheIntegerRow *row, const float *x, const uint32_t width) {
+  uint8_t order[64], shifts[64];
+  for (uint32_t lane = 0; lane < 8; lane++) {
+    for (uint32_t k = 0; k < 8; k++) {
+      order[8 * lane + k] = (uint8_t)(lane * width + (k < width ? k : 0));
+      shifts[8 * lane + k] = (uint8_t)(k * width);
+    }
+  }
+  const __m512i permutation = _mm512_loadu_si512(order), shift = _mm512_loadu_si512(shifts);
+  const __m512i mask = _mm512_set1_epi8((char)((1u << width) - 1));
+  const uint64_t readable = width == 8 ? ~0ull : (1ull << (8 * width)) - 1;
+  const uint8_t *packed = row->codes;
+  __m512 total = _mm512_setzero_ps();
+  for (size_t start = 0; start < row->n; start += row->group) {
+    const size_t g = start / row->group;
+    const __m512 zero = _mm512_set1_ps(group_zero(row, g));
+    __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
+    for (size_t i = start; i < start + row->group; i += 64, packed += 8 * width) {
+      __m512i codes = _mm512_maskz_loadu_epi8(readable, packed);
+      if (width < 8) {
+        codes = _mm512_permutexvar_epi8(permutation, codes);
+        codes = _mm512_and_si512(_mm512_multishift_epi64_epi8(shift, codes), mask);
+      }
+#define LATHE_LANE(k) \
+  _mm512_sub_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(codes, k))), zero)
+      a = _mm512_fmadd_ps(LATHE_LANE(0), _mm512_loadu_ps(x + i), a);
+      b = _mm512_fmadd_ps(LATHE_LANE(1), _mm512_loadu_ps(x + i + 16), b);
+      c = _mm512_fmadd_ps(LATHE_LANE(2), _mm512_loadu_ps(x + i + 32), c);
+      d = _mm512_fmadd_ps(LATHE_LANE(3), _mm512_loadu_ps(x + i + 48), d);
+#undef LATHE_LANE
+    }
+    const __m512 sum = _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d));
+    total = _mm512_fmadd_ps(sum, _mm512_set1_ps(float_from_half(row->scales[g])), total);
+  }
+  return _mm512_reduce_add_ps(total);
+}
+
+static float dot_integer(const LatheIntegerRow *row, const float *x) {
+  if (row->group_of_column || row->group % 64 != 0 || row->n % row->group != 0) return dot_integer_by_tile(row, x);
+  switch (row->bits) {
+    case 1: return dot_width(row, x, 1);
+    case 2: return dot_width(row, x, 2);
+    case 3: return dot_width(row, x, 3);
+    case 4: return dot_width(row, x, 4);
+    case 5: return dot_width(row, x, 5);
+    case 6: return dot_width(row, x, 6);
+    case 7: return dot_width(row, x, 7);
+    default: return dot_width(row, x, 8);
+  }
+}
+
+#include "../families/table.h"
 #pragma clang attribute pop
 
 const LatheKernels *lathe_kernels_avx512(void) {

@@ -83,10 +83,9 @@ private struct ShortForm {
   func recipe() throws(Problem) -> StudyRecipe {
     let name = try method.text(), width = try bits.number()
     let description = try method.blame { () throws(Problem) in try MethodDescription(name: name, setting: settings) }
-    var recipe = try bits.blame { () throws(Problem) in
-      try Recipe(
-        method: description.method, bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
-    }
+    let request = GridRequest(bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
+    let grid = try bits.blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
+    var recipe = Recipe(method: description.method, grid: grid)
     let extras = settings.map { $0.value == "true" ? $0.key : "\($0.key)=\($0.value)" }
     if !extras.isEmpty { recipe.name += " " + extras.joined(separator: " ") }
     var family = [type(of: description.method).card.title]
@@ -121,11 +120,8 @@ extension Rule {
       let group = try members["group"]?.integer(0...1 << 20) ?? 128
       let symmetric = try members["symmetric"]?.flag() ?? false
       let width = try bits.number()
-      let recipe = try bits.blame { () throws(Problem) in
-        try Recipe(method: method.method, bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
-      }
-      guard let found = recipe.rules[0].encoding.encoding as? any Grid else { throw bits.problem("no grid has these bits") }
-      grid = found
+      let request = GridRequest(bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
+      grid = try bits.blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
     }
     self.init(sites: sites, method: method.method, encoding: grid)
   }

@@ -1,0 +1,7 @@
+#pragma clang diagnostic ignored "-Wunused-function"
+#include "common.h"
+#include "decoder.h"
+#include "stored.h"
+#include "kquants.h"
+#include "codebooks.h"
+#include "integer.h"
