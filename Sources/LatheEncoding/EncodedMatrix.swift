@@ -17,7 +17,8 @@ public struct EncodedMatrix: Sendable {
   ///
   /// - Throws: `Problem` where a part is missing, of the wrong size, or holds what no kernel may meet.
   public init(encoding: any Encoding, rows: Int, columns: Int, parts: [String: Bytes]) throws(Problem) {
-    guard rows > 0, columns > 0, rows < 1 << 31, columns < 1 << 31 else {
+    // No product of rows, columns and a number's width may overflow.
+    guard rows > 0, columns > 0, rows < 1 << 31, columns < 1 << 31, rows <= (1 << 48) / columns else {
       throw Problem(.badData, "a weight of \(rows) × \(columns) is out of range")
     }
     let layouts = try encoding.parts(rows: rows, columns: columns)

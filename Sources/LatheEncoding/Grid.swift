@@ -11,6 +11,8 @@ public protocol Grid: Encoding {
   var groupSize: Int? { get }
   /// Whether groups may be scattered over a row, as act-order without static groups leaves them.
   var allowsScatteredGroups: Bool { get }
+  /// The grid with groups scattered over a row, each column naming its own.
+  var scattered: Self { get }
 
   /// The grid of this kind that a request means, or nil where it means another kind.
   ///
@@ -70,12 +72,13 @@ extension EncodingCatalog {
     for type in all {
       if let kind = type as? any Grid.Type, let grid = try kind.grid(for: request) { return grid }
     }
+    let bits = Int(exactly: request.bits).map(String.init) ?? "\(request.bits)"
     if request.isForGGUF {
       throw Problem(
-        .usage, "GGUF has no block type of \(request.bits) bits that is written",
+        .usage, "GGUF has no block type of \(bits) bits that is written",
         cure: "choose 4, 5 or 8 bits, or the native format")
     }
-    throw Problem(.usage, "\(request.bits) bits are out of range", cure: "choose 1 to 8, or 1.58 for ternary")
+    throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8, or 1.58 for ternary")
   }
 }
 
@@ -87,11 +90,13 @@ public protocol GroupParameters: Sendable {
 
 extension Grid {
   public var allowsScatteredGroups: Bool { false }
+  public var scattered: Self { self }
 
   /// The number of groups in a row of `columns`.
   public func groupCount(_ columns: Int) -> Int {
     guard let groupSize else { return 1 }
-    return (columns + groupSize - 1) / groupSize
+    // A group wider than the row, however wide, is one group.
+    return (columns - 1) / groupSize + 1
   }
 
   /// The group of column `index` where groups are runs of neighbours.

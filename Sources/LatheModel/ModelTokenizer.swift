@@ -24,20 +24,36 @@ extension Tokenizer {
     }
     guard let format = try? FormatCatalog.format(of: path) else { return try load(path: path) }
     if format is GGUF.Type { return try gguf(path) }
-    let folder = (path as NSString).deletingLastPathComponent
-    var names = ["tokenizer.bin", "tokenizer.model", "tokenizer.json"]
-    if format is Llama2C.Type,
-      let size = try Checkpoint(reading: path).metadata["llama2c.vocab_size"]?.integer
-    {
-      names += ["tok\(size).model", "tok\(size).bin"]
-    }
-    for name in names {
-      let candidate = folder.isEmpty ? name : folder + "/" + name
-      if FileManager.default.fileExists(atPath: candidate) { return try load(path: candidate) }
-    }
+    let names = try names(beside: path, format)
+    if let file = file(beside: path, of: names) { return try load(path: file) }
     throw Problem(
       .noInput, "no tokenizer beside the model", at: path,
       cure: "give --tokenizer FILE, or put \(names.joined(separator: " or ")) into the folder")
+  }
+
+  /// The tokenizer's file that lies beside a checkpoint of one file; nil where there is none.
+  ///
+  /// - Throws: `Problem` where the checkpoint cannot be read.
+  package static func file(beside path: String) throws(Problem) -> String? {
+    file(beside: path, of: try names(beside: path, try FormatCatalog.format(of: path)))
+  }
+
+  private static func file(beside path: String, of names: [String]) -> String? {
+    let folder = (path as NSString).deletingLastPathComponent
+    return names.map { folder.isEmpty ? $0 : folder + "/" + $0 }.first {
+      FileManager.default.fileExists(atPath: $0)
+    }
+  }
+
+  /// What a tokenizer beside the checkpoint at `path` may be called, the name to prefer first.
+  private static func names(
+    beside path: String, _ format: any CheckpointFormat.Type
+  ) throws(Problem) -> [String] {
+    let names = ["tokenizer.bin", "tokenizer.model", "tokenizer.json"]
+    guard format is Llama2C.Type,
+      let size = try Checkpoint(reading: path).metadata["llama2c.vocab_size"]?.integer
+    else { return names }
+    return names + ["tok\(size).model", "tok\(size).bin"]
   }
 
   /// The vocabulary in the metadata of the GGUF at `path`.

@@ -3,20 +3,24 @@ internal import LatheEncoding
 internal import LatheFormats
 internal import LatheModel
 internal import LatheTensor
+internal import LatheText
 
 /// What a model's folder holds beside weights, carried over from the original.
 struct ModelFiles {
   let source: String
   let tokenizer: String?
 
-  private static let carried = [
+  /// What a tokenizer's folder holds.
+  private static let tokenizerFiles = [
     "tokenizer.model", "tokenizer.json", "tokenizer.bin", "tokenizer.gguf", "tokenizer_config.json",
-    "special_tokens_map.json", "added_tokens.json", "generation_config.json", "chat_template.jinja",
+    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
   ]
 
-  private var sourceIsFolder: Bool {
+  private var sourceIsFolder: Bool { isFolder(source) }
+
+  private func isFolder(_ path: String) -> Bool {
     var isFolder: ObjCBool = false
-    return FileManager.default.fileExists(atPath: source, isDirectory: &isFolder) && isFolder.boolValue
+    return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
   }
 
   /// Writes `config.json`: the original's, or one made of the configuration, with the description of the weights.
@@ -52,15 +56,13 @@ struct ModelFiles {
 
   /// Copies the tokenizer and what belongs to it.
   func copyTokenizer(to folder: String) throws(Problem) {
+    if sourceIsFolder { try copy(["generation_config.json"], of: source, to: folder) }
+    // A tokenizer given apart takes the place of the source's: the two must not mix.
     if let tokenizer {
-      try copy(tokenizer, to: folder + "/tokenizer." + ((tokenizer as NSString).pathExtension))
+      if isFolder(tokenizer) { return try copy(Self.tokenizerFiles, of: tokenizer, to: folder) }
+      return try copyFile(tokenizer, to: folder)
     }
-    if sourceIsFolder {
-      for name in Self.carried where FileManager.default.fileExists(atPath: source + "/" + name) {
-        try copy(source + "/" + name, to: folder + "/" + name)
-      }
-      return
-    }
+    if sourceIsFolder { return try copy(Self.tokenizerFiles, of: source, to: folder) }
     let checkpoint = try Checkpoint(reading: source)
     if checkpoint.format == GGUF.name {
       let vocabulary = checkpoint.orderedMetadata.filter { $0.key.hasPrefix("tokenizer.") }
@@ -69,12 +71,18 @@ struct ModelFiles {
         to: folder + "/tokenizer.gguf")
       return
     }
-    let parent = (source as NSString).deletingLastPathComponent
-    let size = checkpoint.metadata["llama2c.vocab_size"]?.integer ?? 0
-    let candidates = ["tokenizer.bin", "tokenizer.model", "tok\(size).model", "tok\(size).bin"]
-    let found = candidates.first { FileManager.default.fileExists(atPath: parent + "/" + $0) }
-    if tokenizer == nil, let found {
-      try copy(parent + "/" + found, to: folder + "/tokenizer." + (found as NSString).pathExtension)
+    if let found = try Tokenizer.file(beside: source) { try copyFile(found, to: folder) }
+  }
+
+  /// Copies one tokenizer's file under the name by which it is found in a folder.
+  private func copyFile(_ path: String, to folder: String) throws(Problem) {
+    let name = (path as NSString).pathExtension.lowercased()
+    try copy(path, to: folder + "/tokenizer." + (["json", "bin"].contains(name) ? name : "model"))
+  }
+
+  private func copy(_ names: [String], of source: String, to folder: String) throws(Problem) {
+    for name in names where FileManager.default.fileExists(atPath: source + "/" + name) {
+      try copy(source + "/" + name, to: folder + "/" + name)
     }
   }
 

@@ -24,11 +24,15 @@ public protocol QuantizationMethod: Codable, Hashable, Sendable {
   func quantize(_ weight: Matrix, onto grid: some Grid, given evidence: Evidence) throws(Problem)
     -> EncodedMatrix
 
+  /// The encoding that codes chosen among the points of `grid` are stored in. The default is the grid's own.
+  func storage(of grid: some Grid) -> any Encoding
+
   /// Makes what every run of rows will ask of `evidence`, with all threads. The default makes nothing.
   func prepare(_ evidence: Evidence, threads: Int) throws(Problem)
 }
 
 extension QuantizationMethod {
+  public func storage(of grid: some Grid) -> any Encoding { grid }
   public func prepare(_ evidence: Evidence, threads: Int) throws(Problem) {}
 }
 

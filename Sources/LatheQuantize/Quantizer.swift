@@ -19,7 +19,8 @@ public struct Quantizer {
 
   /// A quantizer of `model`.
   ///
-  /// - Throws: `Problem` of kind `usage` where the recipe needs calibration and there is none.
+  /// - Throws: `Problem` of kind `usage` where the recipe needs calibration and there is none, or an encoding
+  ///   cannot hold a weight.
   public init(_ model: Model, recipe: Recipe, calibration: Calibration? = nil, team: ThreadTeam)
     throws(Problem)
   {
@@ -27,6 +28,7 @@ public struct Quantizer {
       throw Problem(
         .usage, "the recipe \"\(recipe.name)\" needs calibration text", cure: "give --calibration FILE")
     }
+    try recipe.validate(for: model)
     (self.model, self.recipe, self.calibration, self.team) = (model, recipe, calibration, team)
   }
 

@@ -17,6 +17,25 @@ public struct Recipe: Codable, Hashable, Sendable {
   /// The rule for `site`.
   public func rule(for site: Site) -> Rule? { rules.first { $0.matches(site) } }
 
+  /// Refuses a recipe whose encodings cannot hold the weights they are meant for.
+  ///
+  /// - Throws: `Problem` of kind `usage` naming the first weight that does not fit.
+  public func validate(for model: Model) throws(Problem) {
+    for (layer, block) in model.blocks.enumerated() {
+      for role in Role.allCases {
+        guard let weight = block.weights[role]?.weight, let rule = rule(for: Site(layer, role)) else {
+          continue
+        }
+        do throws(Problem) {
+          _ = try rule.storage.parts(rows: weight.rows, columns: weight.columns)
+        } catch {
+          throw Problem(
+            .usage, error.what, at: "weight \(Site(layer, role))", cure: "choose another encoding for it")
+        }
+      }
+    }
+  }
+
   /// The recipe as JSON with sorted keys: equal recipes give equal text.
   public var text: String {
     let encoder = JSONEncoder()
@@ -42,6 +61,12 @@ public struct Rule: Codable, Hashable, Sendable {
     (self.sites, self.method, self.encoding) = (
       sites, MethodDescription(method), EncodingDescription(encoding)
     )
+  }
+
+  /// The encoding the weights end up in, where the method brings one of its own.
+  public var storage: any Encoding {
+    guard let grid = encoding.encoding as? any Grid else { return encoding.encoding }
+    return method.method.storage(of: grid)
   }
 
   private enum CodingKeys: String, CodingKey { case sites, method, encoding }

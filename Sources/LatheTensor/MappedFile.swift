@@ -9,7 +9,8 @@ extension Bytes {
   ///
   /// - Throws: `Problem` of kind `noInput` where there is no such file, `inputOutput` where it cannot be mapped.
   public init(mapping path: String) throws(Problem) {
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK, opening a named pipe would wait for somebody to write to it.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       throw errno == ENOENT
         ? Problem(.noInput, "no such file", at: path, cure: "check the path")

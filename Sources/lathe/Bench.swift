@@ -3,7 +3,8 @@ import LatheEvaluate
 import LatheModel
 
 struct Bench: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Measure how fast a model reads and writes.")
+  static let configuration = CommandConfiguration(
+    abstract: "Measure how fast a model reads and writes.", usage: "lathe bench <model> [<options>]")
 
   @Argument(help: "The model.") var model: String
   @Option(help: "The tokens of the prompt.") var prompt = 512
@@ -22,9 +23,15 @@ struct Bench: ParsableCommand {
       try Output.json(result)
       return
     }
-    Output.line("\(self.model): \(result.threads) threads, \(result.kernels), float activations, medians of \(repetitions)")
-    Output.line("prefill \(prompt)    \(Format.number(result.prefill, 1)) ± \(Format.number(result.prefillDeviation, 1)) tokens/s")
-    Output.line("decode \(generate)     \(Format.number(result.decode, 1)) ± \(Format.number(result.decodeDeviation, 1)) tokens/s")
+    Output.line(
+      "\(self.model): \(result.threads) threads, \(result.kernels), float activations, medians of \(repetitions)"
+    )
+    Output.line(
+      "prefill \(prompt)    \(Format.number(result.prefill, 1)) ± \(Format.number(result.prefillDeviation, 1)) tokens/s"
+    )
+    Output.line(
+      "decode \(generate)     \(Format.number(result.decode, 1)) ± \(Format.number(result.decodeDeviation, 1)) tokens/s"
+    )
     Output.line("peak memory    \(Format.bytes(result.peakMemory))")
   }
 }

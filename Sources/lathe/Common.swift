@@ -13,7 +13,9 @@ struct CommonOptions: ParsableArguments {
   var threads: Int?
 
   func validate() throws {
-    if let threads, !(1...256).contains(threads) { throw ValidationError("--threads takes 1 to 256, not \(threads)") }
+    if let threads, !(1...256).contains(threads) {
+      throw ValidationError("--threads takes 1 to 256, not \(threads)")
+    }
   }
 
   /// A team of as many threads as asked for.
@@ -22,7 +24,8 @@ struct CommonOptions: ParsableArguments {
 
 /// The options of commands that read a tokenizer.
 struct TokenizerOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("The tokenizer's file, where it does not lie with the model.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp("The tokenizer's file, where it does not lie with the model.", valueName: "file"))
   var tokenizer: String?
 }
 
@@ -42,6 +45,9 @@ enum Output {
   static func json(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    // A broken model's perplexity may be no number, which JSON has no word for.
+    encoder.nonConformingFloatEncodingStrategy = .convertToString(
+      positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
     print(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 }
@@ -65,7 +71,9 @@ final class ProgressLine {
     if last == nil, !isTerminal, now - start < wait { return }
     last = now
     let passed = (now - start) / .seconds(1)
-    let left = done > 0 && done < total ? ", \(Format.duration(passed / Double(done) * Double(total - done))) left" : ""
+    let left =
+      done > 0 && done < total
+      ? ", \(Format.duration(passed / Double(done) * Double(total - done))) left" : ""
     let text = "\(what) \(done)/\(total)\(detail.isEmpty ? "" : ", " + detail)\(left)"
     FileHandle.standardError.write(Data((isTerminal ? "\r\u{1B}[K" + text : text + "\n").utf8))
   }

@@ -7,24 +7,31 @@ import LatheText
 struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eval",
-    abstract: "Measure perplexity under a named protocol or on a text, and the divergence from a reference model.",
+    abstract:
+      "Measure perplexity under a named protocol or on a text, and the divergence from a reference model.",
+    usage: "lathe eval <model> (--protocol <name> | --text <file>) [<options>]",
     discussion: ProtocolCatalog.all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))
 
   @Argument(help: "The model.") var model: String
   @Option(name: .customLong("protocol"), help: "A named protocol.") var protocolName: String?
   @Option(help: ArgumentHelp("A text file to measure on.", valueName: "file")) var text: String?
   @Option(help: ArgumentHelp("With --text: the tokens in a window.", valueName: "n")) var window: Int?
-  @Option(help: "With --text: a token that begins a sequence before every window, the first, or none.") var bos: Beginning?
-  @Option(help: ArgumentHelp("A model whose distributions are the measure.", valueName: "model")) var reference: String?
+  @Option(help: "With --text: a token that begins a sequence before every window, the first, or none.")
+  var bos: Beginning?
+  @Option(help: ArgumentHelp("A model whose distributions are the measure.", valueName: "model"))
+  var reference: String?
   @Option(help: ArgumentHelp("Measure this many windows at most.", valueName: "n")) var limit: Int?
-  @Option(help: ArgumentHelp("Where corpora/ lies (default: $LATHE_DATA).", valueName: "folder")) var data: String?
+  @Option(help: ArgumentHelp("Where corpora/ lies (default: $LATHE_DATA).", valueName: "folder")) var data:
+    String?
   @OptionGroup var tokenizer: TokenizerOptions
   @OptionGroup var common: CommonOptions
 
   enum Beginning: String, ExpressibleByArgument, CaseIterable { case every, first, none }
 
   func validate() throws {
-    guard (protocolName == nil) != (text == nil) else { throw ValidationError("give either --protocol or --text") }
+    guard (protocolName == nil) != (text == nil) else {
+      throw ValidationError("give either --protocol or --text")
+    }
     if text == nil, window != nil || bos != nil { throw ValidationError("--window and --bos go with --text") }
     if let limit, limit < 1 { throw ValidationError("--limit takes 1 or more") }
     if let window, window < 2 { throw ValidationError("--window takes 2 or more") }
@@ -57,12 +64,15 @@ struct Eval: ParsableCommand {
   func run() throws {
     let model = try Model(reading: self.model)
     let tokenizer = try Tokenizer.forModel(at: self.model, override: tokenizer.tokenizer)
-    var measure = try protocolName.map { (name) throws(Problem) in try ProtocolCatalog.named(name) }
+    var measure =
+      try protocolName.map { (name) throws(Problem) in try ProtocolCatalog.named(name) }
       ?? .text(
         window: window ?? min(model.configuration.contextLength, 2048),
         beginning: PerplexityProtocol.Beginning(rawValue: (bos ?? .first).rawValue) ?? .first)
     if let limit { measure.limit = min(limit, measure.limit ?? .max) }
-    let bytes = try text.map { (path) throws(Problem) in try Bytes(mapping: path) } ?? DataFolder(data).text(for: measure)
+    let bytes =
+      try text.map { (path) throws(Problem) in try Bytes(mapping: path) }
+      ?? DataFolder(data).text(for: measure)
     do throws(Problem) {
       try score(measure, bytes, model, tokenizer)
     } catch {
@@ -76,7 +86,8 @@ struct Eval: ParsableCommand {
     let windows = try measure.windows(of: text, tokenizer)
     if measure.window > model.configuration.contextLength {
       Output.note(
-        "note: windows of \(measure.window) tokens pass the \(model.configuration.contextLength) the model was trained for")
+        "note: windows of \(measure.window) tokens; the model was trained for \(model.configuration.contextLength)"
+      )
     }
     let other = try reference.map { (path) throws(Problem) in try Model(reading: path) }
     let progress = ProgressLine("window", total: windows.count)
@@ -97,15 +108,21 @@ struct Eval: ParsableCommand {
       return
     }
     let m = result.measured
-    Output.line("protocol           \(m.protocolName) (\(m.windows) windows of \(m.window), \(m.tokens) tokens scored)")
-    Output.line("perplexity         \(Format.number(m.perplexity, 4)) ± \(Format.number(m.perplexity * m.standardError, 4))")
+    Output.line("protocol           \(m.protocolName)")
+    Output.line("tokens scored      \(m.tokens) in \(m.windows) windows of \(m.window)")
+    Output.line(
+      "perplexity         \(Format.number(m.perplexity, 4)) ± \(Format.number(m.perplexity * m.standardError, 4))"
+    )
     Output.line("nll                \(Format.number(m.nll, 6)) nats a token")
     if let d = m.divergence {
       Output.line("reference          perplexity \(Format.number(d.referencePerplexity, 4))")
-      Output.line("KL divergence      mean \(Format.number(d.mean, 6)) ± \(Format.number(d.standardError, 6)) nats")
       Output.line(
-        "                   median \(Format.error(d.median)), 90 % \(Format.error(d.percentile90)), 99 % \(Format.error(d.percentile99)),"
-          + " 99.9 % \(Format.error(d.percentile999)), max \(Format.error(d.maximum))")
+        "KL divergence      mean \(Format.number(d.mean, 6)) ± \(Format.number(d.standardError, 6)) nats")
+      Output.line(
+        "                   median \(Format.error(d.median)), 90 % \(Format.error(d.percentile90)),"
+          + " 99 % \(Format.error(d.percentile99))")
+      Output.line(
+        "                   99.9 % \(Format.error(d.percentile999)), max \(Format.error(d.maximum))")
       Output.line("top-1 agreement    \(Format.number(100 * d.topAgreement, 2)) %")
     }
     Output.line("bits per weight    \(Format.number(result.bits, 3)) (whole model)")

@@ -6,7 +6,8 @@ import LatheTensor
 
 struct Inspect: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Show what a model is: architecture, parameters, tensors, real bits a weight, what executes each.")
+    abstract:
+      "Show what a model is: architecture, parameters, tensors, real bits a weight, what executes each.")
 
   @Argument(help: "The model.") var model: String
   @OptionGroup var common: CommonOptions
@@ -62,7 +63,9 @@ struct Inspect: ParsableCommand {
       var tensors = [Tensor("embedding", model.embedding)]
       for (layer, block) in model.blocks.enumerated() {
         for role in Role.allCases {
-          if let linear = block.weights[role] { tensors.append(Tensor(Site(layer, role).description, linear.weight)) }
+          if let linear = block.weights[role] {
+            tensors.append(Tensor(Site(layer, role).description, linear.weight))
+          }
         }
       }
       if let head = model.head { tensors.append(Tensor("head", head.weight)) }
@@ -75,19 +78,22 @@ struct Inspect: ParsableCommand {
         "\(layers) layers, hidden \(hiddenSize), heads \(heads):\(keyValueHeads), feed-forward \(feedForward),"
           + " vocabulary \(vocabulary), context \(context)")
       Output.line(
-        "\(Format.number(bitsPerQuantizedWeight, 3)) bits a weight in the blocks, \(Format.number(bitsPerWeight, 3)) over the whole model")
+        "\(Format.number(bitsPerQuantizedWeight, 3)) bits a weight in the blocks,"
+          + " \(Format.number(bitsPerWeight, 3)) over the whole model")
       Output.line()
       // Runs of tensors that are alike take one line.
-      Output.line("tensors                    shape            encoding     bits    executed by")
+      Output.line("tensors                  shape          encoding     bits   kernels, activations")
       var index = 0
       while index < tensors.count {
         let first = tensors[index]
         var end = index + 1
         while end < tensors.count, first.isLike(tensors[end]) { end += 1 }
+        let execution = first.execution.replacing(" activations", with: "")
         let name = end - index == 1 ? first.name : "\(first.name) … \(tensors[end - 1].name) (\(end - index))"
         Output.line(
-          pad(name, 26) + " " + pad("\(first.rows) × \(first.columns)", 16) + " " + pad(first.encoding, 12) + " "
-            + pad(Format.number(first.bitsPerWeight, 3), 7) + " " + first.execution)
+          pad(name, 24) + " " + pad("\(first.rows) × \(first.columns)", 14) + " " + pad(first.encoding, 12)
+            + " "
+            + pad(Format.number(first.bitsPerWeight, 3), 6) + " " + execution)
         index = end
       }
     }

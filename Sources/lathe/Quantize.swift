@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import LatheEncoding
 import LatheEvaluate
+import LatheFormats
 import LatheModel
 import LatheQuantize
 import LatheStudy
@@ -11,25 +12,35 @@ import LatheText
 struct Quantize: ParsableCommand {
   static let configuration = CommandConfiguration(
     abstract: "Make a model smaller.",
+    usage: "lathe quantize <model> <out> [<options>]",
     discussion: "Methods:\n"
       + MethodCatalog.all.map { type in
         let card = type.card
         let options = card.options.sorted { $0.key < $1.key }.map { "  --set \($0.key)=…  \($0.value)" }
-        return ([
-          "\(card.name): \(card.title) (\(card.paper)). \(card.summary)"
-        ] + options).joined(separator: "\n")
+        return
+          ([
+            "\(card.name): \(card.title) (\(card.paper)). \(card.summary)"
+          ] + options).joined(separator: "\n")
       }.joined(separator: "\n"))
 
   @Argument(help: "The model.") var model: String
   @Argument(help: "The folder (or, with --format gguf, the file) to write.") var out: String
-  @Option(help: "How codes are chosen: \(MethodCatalog.names.joined(separator: ", ")).") var method = "rtn"
-  @Option(help: "The width of a code, 1 to 8; 1.58 for ternary.") var bits: Double = 4
-  @Option(help: "Neighbours that share a scale; 0 for whole rows.") var groupSize = 128
+  @Option(
+    help: ArgumentHelp(
+      "How codes are chosen: \(MethodCatalog.names.joined(separator: ", ")) (default: rtn).",
+      valueName: "name"))
+  var method: String?
+  @Option(help: ArgumentHelp("The width of a code, 1 to 8; 1.58 for ternary (default: 4).", valueName: "b"))
+  var bits: Double?
+  @Option(
+    help: ArgumentHelp("Neighbours that share a scale; 0 for whole rows (default: 128).", valueName: "n"))
+  var groupSize: Int?
   @Flag(help: "Scales without zero points.") var symmetric = false
   @Option(name: .customLong("set"), help: ArgumentHelp("An option of the method.", valueName: "key=value"))
   var settings: [String] = []
   @OptionGroup var calibration: CalibrationOptions
-  @Option(help: ArgumentHelp("A recipe in YAML: methods and encodings by site.", valueName: "file")) var recipe: String?
+  @Option(help: ArgumentHelp("A recipe in YAML: methods and encodings by site.", valueName: "file"))
+  var recipe: String?
   @Option(help: "native, or gguf for llama.cpp and its kin.") var format = OutputFormat.native
   @Flag(help: "Say what would be done, and how large the result would be.") var dryRun = false
   @OptionGroup var tokenizer: TokenizerOptions
@@ -37,29 +48,64 @@ struct Quantize: ParsableCommand {
 
   enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case native, gguf }
 
-  func run() throws {
-    if FileManager.default.fileExists(atPath: out) {
-      throw Problem(.cannotCreate, "exists already", at: out, cure: "choose another name, or remove it")
+  func validate() throws {
+    if recipe != nil, method != nil || bits != nil || groupSize != nil || symmetric || !settings.isEmpty {
+      throw ValidationError(
+        "--recipe takes the place of --method, --bits, --group-size, --symmetric and --set")
     }
+    if format == .gguf, let groupSize, groupSize != 32 {
+      throw ValidationError("with --format gguf, --group-size can only be 32")
+    }
+    if let groupSize, groupSize < 0 { throw ValidationError("--group-size takes 0 or more") }
+  }
+
+  func run() throws {
+    try checkOutput()
     let model = try Model(reading: self.model)
     let recipe = try makeRecipe()
+    try recipe.validate(for: model)
     if dryRun { return try preview(model, recipe) }
+    // All that can be refused is refused before the work.
+    var vocabulary: [(key: String, value: MetadataValue)] = []
+    if format == .gguf {
+      vocabulary = try GGUFVocabulary.metadata(forModelAt: self.model, override: tokenizer.tokenizer)
+    } else if let tokenizer = tokenizer.tokenizer {
+      _ = try Tokenizer.load(path: tokenizer)
+    }
     let team = common.makeTeam()
-    let text = try calibration.load(model: model, path: self.model, tokenizer: tokenizer.tokenizer, team: team)
+    let text = try calibration.load(
+      model: model, path: self.model, tokenizer: tokenizer.tokenizer, team: team)
+    let quantizer = try Quantizer(model, recipe: recipe, calibration: text, team: team)
     let fingerprint = try Fingerprint(model: self.model, recipe: recipe, calibration: text)
     let store = try FolderStore(at: out + ".partial", model: model, fingerprint: fingerprint)
-    if store.finishedBlocks > 0 { Output.note("continuing after \(store.finishedBlocks) of \(model.blocks.count) blocks") }
+    if store.finishedBlocks > 0 {
+      Output.note("continuing after \(store.finishedBlocks) of \(model.blocks.count) blocks")
+    }
     let reporter = QuantizationReporter(blocks: model.blocks.count, done: store.finishedBlocks)
-    try Quantizer(model, recipe: recipe, calibration: text, team: team).run(into: store) { reporter.show($0) }
+    try quantizer.run(into: store) { reporter.show($0) }
     reporter.finish()
     switch format {
     case .native: try store.finish(as: out, source: self.model, tokenizer: tokenizer.tokenizer)
     case .gguf:
       try store.finishGGUF(
-        as: out, vocabulary: try GGUFVocabulary.metadata(forModelAt: self.model, override: tokenizer.tokenizer),
-        name: URL(fileURLWithPath: self.model).lastPathComponent)
+        as: out, vocabulary: vocabulary, name: URL(fileURLWithPath: self.model).lastPathComponent)
     }
     try summarize(recipe)
+  }
+
+  /// Refuses a name that is taken, or lies in no folder, before any work is done for it.
+  private func checkOutput() throws(Problem) {
+    if FileManager.default.fileExists(atPath: out) {
+      throw Problem(.cannotCreate, "exists already", at: out, cure: "choose another name, or remove it")
+    }
+    let parent = (out as NSString).deletingLastPathComponent
+    var isFolder: ObjCBool = false
+    guard
+      parent.isEmpty
+        || FileManager.default.fileExists(atPath: parent, isDirectory: &isFolder) && isFolder.boolValue
+    else {
+      throw Problem(.cannotCreate, "\(parent) is no folder", at: out, cure: "create it first")
+    }
   }
 
   private func makeRecipe() throws(Problem) -> Recipe {
@@ -71,21 +117,23 @@ struct Quantize: ParsableCommand {
       }
       options.append((String(setting[..<sign]), String(setting[setting.index(after: sign)...])))
     }
-    let method = try MethodDescription(name: method, setting: options)
+    let method = try MethodDescription(name: method ?? "rtn", setting: options)
     let request = GridRequest(
-      bits: bits, groupSize: groupSize == 0 ? nil : groupSize, isSymmetric: symmetric, isForGGUF: format == .gguf)
+      bits: bits ?? 4, groupSize: groupSize == 0 ? nil : groupSize ?? 128, isSymmetric: symmetric,
+      isForGGUF: format == .gguf)
     return Recipe(method: method.method, grid: try EncodingCatalog.grid(for: request))
   }
 
   private struct Preview: Encodable {
     let recipe: String
     let bitsPerWeight, bitsPerBlockWeight: Double
+    /// The bytes of the weights; files add a header of a few kilobytes.
     let bytes: Int
     enum CodingKeys: String, CodingKey {
       case recipe
       case bitsPerWeight = "bits_per_weight"
       case bitsPerBlockWeight = "bits_per_block_weight"
-      case bytes = "file_bytes"
+      case bytes = "weight_bytes"
     }
   }
 
@@ -97,8 +145,9 @@ struct Quantize: ParsableCommand {
         guard let matrix = block.weights[role]?.weight else { continue }
         weights += matrix.count
         originalBytes += matrix.byteCount
-        let encoding = recipe.rule(for: Site(layer, role))?.encoding.encoding
-        blockBytes += try encoding?.parts(rows: matrix.rows, columns: matrix.columns).reduce(0) { $0 + $1.byteCount }
+        let encoding = recipe.rule(for: Site(layer, role))?.storage
+        blockBytes +=
+          try encoding?.parts(rows: matrix.rows, columns: matrix.columns).reduce(0) { $0 + $1.byteCount }
           ?? matrix.byteCount
       }
     }
@@ -109,19 +158,21 @@ struct Quantize: ParsableCommand {
     if common.json { return try Output.json(preview) }
     Output.line(
       "\(recipe.name): \(Format.number(preview.bitsPerBlockWeight, 3)) bits a weight in the blocks,"
-        + " \(Format.number(preview.bitsPerWeight, 3)) over the whole model, \(Format.bytes(bytes))"
-        + " (now \(Format.bytes(model.byteCount)))")
+        + " \(Format.number(preview.bitsPerWeight, 3)) in all")
+    Output.line("  \(Format.bytes(bytes)) of weights (now \(Format.bytes(model.byteCount)))")
     for rule in recipe.rules {
-      Output.line("  \(rule.sites): \(type(of: rule.method.method).card.title), \(rule.encoding.encoding.label)")
+      Output.line(
+        "  \(rule.sites): \(type(of: rule.method.method).card.title), \(rule.encoding.encoding.label)")
     }
   }
 
   private struct Summary: Encodable {
     let out, recipe: String
     let bitsPerWeight, bitsPerBlockWeight: Double
-    let fileBytes: Int
+    let weightBytes, fileBytes: Int
     enum CodingKeys: String, CodingKey {
       case out, recipe
+      case weightBytes = "weight_bytes"
       case bitsPerWeight = "bits_per_weight"
       case bitsPerBlockWeight = "bits_per_block_weight"
       case fileBytes = "file_bytes"
@@ -135,7 +186,7 @@ struct Quantize: ParsableCommand {
       return try Output.json(
         Summary(
           out: out, recipe: recipe.name, bitsPerWeight: model.bitsPerWeight,
-          bitsPerBlockWeight: model.bitsPerQuantizedWeight, fileBytes: bytes))
+          bitsPerBlockWeight: model.bitsPerQuantizedWeight, weightBytes: model.byteCount, fileBytes: bytes))
     }
     Output.line(
       "\(out): \(Format.number(model.bitsPerQuantizedWeight, 3)) bits a weight in the blocks,"
@@ -158,14 +209,19 @@ final class QuantizationReporter {
     switch event {
     case .weight(let weight):
       progress.finish()
-      if !header { Output.note("weight     method  encoding      bits   weight error  output error  seconds") }
+      if !header {
+        Output.note("weight     method  encoding      bits   weight error  output error  seconds")
+      }
       header = true
       Output.note(
-        pad(weight.site.description, 10) + " " + pad(weight.method, 7) + " " + pad(weight.encoding.encoding.label, 13) + " "
-          + pad(Format.number(weight.bitsPerWeight, 3), 6) + " " + pad(Format.error(weight.weightError), 13) + " "
+        pad(weight.site.description, 10) + " " + pad(weight.method, 7) + " "
+          + pad(weight.encoding.encoding.label, 13) + " "
+          + pad(Format.number(weight.bitsPerWeight, 3), 6) + " " + pad(Format.error(weight.weightError), 13)
+          + " "
           + pad(weight.outputError.map(Format.error) ?? "-", 13) + " " + Format.number(weight.seconds, 2))
     case .block(let block, _):
-      progress.update(block.layer + 1 - done, block.streamError.map { "stream error \(Format.error($0))" } ?? "")
+      progress.update(
+        block.layer + 1 - done, block.streamError.map { "stream error \(Format.error($0))" } ?? "")
     }
   }
 

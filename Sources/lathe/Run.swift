@@ -4,7 +4,8 @@ import LatheTensor
 import LatheText
 
 struct Run: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Continue a text.")
+  static let configuration = CommandConfiguration(
+    abstract: "Continue a text.", usage: "lathe run <model> --prompt <prompt> [<options>]")
 
   @Argument(help: "The model.") var model: String
   @Option(help: "The text to continue.") var prompt: String
@@ -19,11 +20,19 @@ struct Run: ParsableCommand {
   @OptionGroup var common: CommonOptions
 
   func validate() throws {
-    guard maxTokens >= 0, maxTokens <= 1 << 20 else { throw ValidationError("--max-tokens takes 0 to 1048576") }
-    guard temperature >= 0, temperature.isFinite else { throw ValidationError("--temperature takes 0 or more") }
+    guard maxTokens >= 0, maxTokens <= 1 << 20 else {
+      throw ValidationError("--max-tokens takes 0 to 1048576")
+    }
+    guard temperature >= 0, temperature.isFinite else {
+      throw ValidationError("--temperature takes 0 or more")
+    }
     guard topK >= 0 else { throw ValidationError("--top-k takes 0 or more") }
-    guard (0...1).contains(topP), (0...1).contains(minP) else { throw ValidationError("--top-p and --min-p take 0 to 1") }
-    guard repetitionPenalty > 0, repetitionPenalty.isFinite else { throw ValidationError("--repetition-penalty takes more than 0") }
+    guard (0...1).contains(topP), (0...1).contains(minP) else {
+      throw ValidationError("--top-p and --min-p take 0 to 1")
+    }
+    guard repetitionPenalty > 0, repetitionPenalty.isFinite else {
+      throw ValidationError("--repetition-penalty takes more than 0")
+    }
   }
 
   private struct Result: Encodable {
@@ -74,7 +83,9 @@ struct Run: ParsableCommand {
       try Output.json(Result(text: text, prompt: prompt, ids: ids, stop: stop, tokensPerSecond: speed))
     } else {
       Output.line(rest)
-      Output.note("\(ids.count) tokens, \(Format.number(speed, 1)) a second (\(stop == .end ? "end of text" : "limit reached"))")
+      Output.note(
+        "\(ids.count) tokens, \(Format.number(speed, 1)) a second (\(stop == .end ? "end of text" : "limit reached"))"
+      )
     }
   }
 }

@@ -4,13 +4,16 @@ import LatheTensor
 import LatheText
 
 struct Tokenize: ParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Show the tokens of a text.")
+  static let configuration = CommandConfiguration(
+    abstract: "Show the tokens of a text.",
+    usage: "lathe tokenize <model> (--text <text> | --file <file>) [<options>]")
 
   @Argument(help: "A model, or a tokenizer's file.") var model: String
   @Option(help: "The text.") var text: String?
   @Option(help: "A file that holds the text.") var file: String?
   @Flag(help: "Print the ids alone, separated by spaces.") var ids = false
-  @Flag(name: .customLong("no-special"), help: "Add no special tokens, and take none from the text.") var noSpecial = false
+  @Flag(name: .customLong("no-special"), help: "Add no special tokens, and take none from the text.")
+  var noSpecial = false
   @OptionGroup var tokenizer: TokenizerOptions
   @OptionGroup var common: CommonOptions
 
@@ -27,8 +30,10 @@ struct Tokenize: ParsableCommand {
 
   func run() throws {
     let tokenizer = try Tokenizer.forModel(at: model, override: tokenizer.tokenizer)
-    let bytes = try file.map { (path) throws(Problem) in try Bytes(mapping: path) } ?? Bytes(Array((text ?? "").utf8))
-    let tokens = try tokenizer.encode(bytes, addingSpecialTokens: !noSpecial, parsingSpecialTokens: !noSpecial)
+    let bytes =
+      try file.map { (path) throws(Problem) in try Bytes(mapping: path) } ?? Bytes(Array((text ?? "").utf8))
+    let tokens = try tokenizer.encode(
+      bytes, addingSpecialTokens: !noSpecial, parsingSpecialTokens: !noSpecial)
     if common.json {
       try Output.json(
         Result(

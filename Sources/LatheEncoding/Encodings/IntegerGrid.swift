@@ -30,7 +30,7 @@ public struct IntegerGrid: Grid {
     guard (1...8).contains(bits) else {
       throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8")
     }
-    guard groupSize ?? 8 >= 1 else {
+    guard (1...1 << 30).contains(groupSize ?? 8) else {
       throw Problem(
         .usage, "a group size of \(groupSize ?? 0) is out of range",
         cure: "choose 0 for whole rows, or 32, 64, 128, 256")
@@ -58,6 +58,11 @@ public struct IntegerGrid: Grid {
 
   public var nominalBits: Double { Double(bits) }
   public var allowsScatteredGroups: Bool { true }
+  public var scattered: IntegerGrid {
+    var grid = self
+    grid.hasGroupIndex = true
+    return grid
+  }
 
   private var top: Int { (1 << bits) - 1 }
   /// The zero point of a symmetric grid; at one bit the two points lie on either side of zero.
@@ -153,8 +158,7 @@ public struct IntegerGrid: Grid {
   public func pack(
     _ codes: [UInt8], parameters: [AffineParameters], groupOfColumn: [Int]?, rows: Int, columns: Int
   ) throws(Problem) -> EncodedMatrix {
-    var stored = self
-    stored.hasGroupIndex = groupOfColumn != nil
+    let stored = groupOfColumn == nil ? self : scattered
     var parts = [
       "codes": packCodes(codes, bits: bits, rows: rows, columns: columns),
       "scales": packScales(parameters.map(\.scale), rows: rows),

@@ -12,7 +12,7 @@ public struct TernaryGrid: Grid {
 
   /// A grid with one scale for each `groupSize` neighbours.
   public init(groupSize: Int?) throws(Problem) {
-    guard groupSize ?? 8 >= 1 else {
+    guard (1...1 << 30).contains(groupSize ?? 8) else {
       throw Problem(.usage, "a group size of \(groupSize ?? 0) is out of range")
     }
     self.groupSize = groupSize

@@ -113,7 +113,9 @@ public enum NativeDialect: CheckpointDialect {
   {
     do throws(Problem) {
       let encoding = entry.encoding.encoding
-      guard (1..<1 << 31).contains(entry.rows), (1..<1 << 31).contains(entry.columns) else {
+      guard (1..<1 << 31).contains(entry.rows), (1..<1 << 31).contains(entry.columns),
+        entry.rows <= (1 << 48) / entry.columns
+      else {
         throw Problem(.badData, "a weight of \(entry.rows) × \(entry.columns) is out of range")
       }
       var parts: [String: Bytes] = [:]

@@ -36,6 +36,12 @@ public struct GPTQ: QuantizationMethod {
 
   public var evidence: EvidenceKinds { [.secondMoment] }
 
+  private func scatters(_ grid: some Grid) -> Bool {
+    actOrder && !staticGroups && grid.groupSize != nil && grid.allowsScatteredGroups
+  }
+
+  public func storage(of grid: some Grid) -> any Encoding { scatters(grid) ? grid.scattered : grid }
+
   public func prepare(_ evidence: Evidence, threads: Int) throws(Problem) {
     _ = try evidence.inverseFactor(damping: damping, descending: actOrder, threads: threads)
   }
@@ -46,7 +52,7 @@ public struct GPTQ: QuantizationMethod {
     let factor = try evidence.inverseFactor(damping: damping, descending: actOrder)
     let importance = (0..<weight.columns).map { evidence.secondMoment?[$0, $0] ?? 1 }
     var sweep = Sweep(weight, grid: grid, factor: factor)
-    let scattered = actOrder && !staticGroups && grid.groupSize != nil && grid.allowsScatteredGroups
+    let scattered = scatters(grid)
     if actOrder && !scattered {
       let groups = grid.fitGroups(of: sweep.originalColumns, searching: clip, importance: importance)
       sweep.run { place, _ in groups[grid.group(of: factor.order[place])] }

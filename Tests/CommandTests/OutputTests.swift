@@ -1,0 +1,141 @@
+import Foundation
+import LatheTestSupport
+import Testing
+
+/// What each command prints: one object with `--json`, lines that fit a terminal without.
+@Suite struct OutputTests {
+  /// Expects positive, finite numbers under `keys`.
+  private func expectNumbers(_ keys: String..., in object: [String: Any]) {
+    for key in keys {
+      let number = object[key] as? Double
+      #expect(number.map { $0 > 0 && $0.isFinite } == true, "\(key): \(object[key] ?? "missing")")
+    }
+  }
+
+  @Test func inspectTellsTheSizes() throws {
+    let object = try Command.run("inspect", Sample.model, "--json").json()
+    expectNumbers("bits_per_weight", "file_bytes", "parameters", "layers", "vocabulary", in: object)
+    #expect(object["parameters"] as? Int == 5_770_496)
+    let size = try FileManager.default.attributesOfItem(atPath: Sample.model + "/model.safetensors")[.size]
+    #expect(object["file_bytes"] as? Int == size as? Int)
+    #expect((object["tensors"] as? [Any])?.count == 1 + 6 * 7)
+  }
+
+  @Test(
+    "every small model can be inspected, measured and quantized",
+    arguments: ["gqa", "mha", "mqa", "tied", "biases", "float16", "bfloat16", "head-dim", "sharded"])
+  func fixtures(name: String) throws {
+    let model = TestData.fixture("model/" + name)
+    expectNumbers("bits_per_weight", "file_bytes", in: try Command.run("inspect", model, "--json").json())
+    let bench = try Command.run(
+      "bench", model, "--prompt", "8", "--generate", "2", "--repetitions", "1", "--json"
+    ).json()
+    expectNumbers("prefill_tokens_per_second", "decode_tokens_per_second", in: bench)
+    let scratch = try Scratch()
+    let out = scratch.path("out")
+    let done = try Command.run("quantize", model, out, "--bits", "8", "--group-size", "32", "--json").json()
+    expectNumbers("bits_per_weight", "file_bytes", in: done)
+    let after = try Command.run("inspect", out, "--json").json()
+    #expect(after["bits_per_weight"] as? Double == done["bits_per_weight"] as? Double)
+  }
+
+  @Test func tokenizeTellsTheIds() throws {
+    let object = try Command.run("tokenize", Sample.model, "--text", "It was the best", "--json").json()
+    let ids = try #require(object["ids"] as? [Int])
+    #expect(ids.first == 1 && ids.count > 3)
+    #expect(object["count"] as? Int == ids.count)
+    let plain = try Command.run(
+      "tokenize", Sample.model, "--text", "It was the best", "--ids", "--no-special")
+    #expect(plain.output == ids.dropFirst().map(String.init).joined(separator: " ") + "\n")
+    let scratch = try Scratch()
+    let file = try scratch.write("It was the best", to: "text")
+    let read = try Command.run("tokenize", Sample.model + "/tokenizer.model", "--file", file, "--json").json()
+    #expect(read["ids"] as? [Int] == ids)
+  }
+
+  @Test func runContinues() throws {
+    let arguments = ["run", Sample.model, "--prompt", "It was", "--max-tokens", "12", "--seed", "3"]
+    let object = try Command.run(arguments + ["--json"]).json()
+    let text = try #require(object["text"] as? String)
+    #expect(!text.hasPrefix("It was") && !text.isEmpty)
+    #expect((object["ids"] as? [Int])?.count ?? 99 <= 12)
+    expectNumbers("decode_tokens_per_second", in: object)
+    let plain = try Command.run(arguments)
+    #expect(plain.output == "It was" + text + "\n")
+    let greedy = try (0..<2).map { seed in
+      try Command.run(
+        "run", Sample.model, "--prompt", "It was", "--max-tokens", "8", "--temperature", "0", "--seed",
+        "\(seed)", "--json"
+      ).json()["text"] as? String
+    }
+    #expect(greedy[0] == greedy[1])
+    let nothing = try Command.run("run", Sample.model, "--prompt", "", "--max-tokens", "0", "--json").json()
+    #expect(nothing["text"] as? String == "")
+  }
+
+  @Test func evalMeasures() throws {
+    let object = try Sample.evaluate(Sample.model, "--reference", Sample.model)
+    expectNumbers("perplexity", "nll", "tokens", "bits_per_weight", "file_bytes", in: object)
+    let (nll, perplexity) = (object["nll"] as? Double ?? 0, object["perplexity"] as? Double ?? 0)
+    #expect(abs(exp(nll) - perplexity) < 1e-9 * perplexity)
+    #expect(object["protocol"] as? String == "text-256-bos-first")
+    #expect(object["tokens"] as? Int == 4 * 255)
+    #expect(abs(object["kl_mean"] as? Double ?? 1) < 1e-6)
+    #expect(object["top1_agreement"] as? Double == 1)
+    for rule in ["every", "none"] {
+      let other = try Sample.evaluate(Sample.model, "--bos", rule)
+      #expect(other["protocol"] as? String == "text-256-bos-\(rule)")
+    }
+  }
+
+  @Test func benchMeasures() throws {
+    let object = try Command.run(
+      "bench", Sample.model, "--prompt", "32", "--generate", "4", "--repetitions", "2", "--json"
+    ).json()
+    expectNumbers("prefill_tokens_per_second", "decode_tokens_per_second", in: object)
+  }
+
+  @Test func quantizeTells() throws {
+    let scratch = try Scratch()
+    let object = try Command.run("quantize", Sample.model, scratch.path("out"), "--bits", "3", "--json")
+      .json()
+    expectNumbers("bits_per_weight", "file_bytes", in: object)
+    #expect(scratch.names == ["out"])
+  }
+
+  @Test(
+    "lines fit a terminal of 80 columns",
+    arguments: [
+      [], ["--help"], ["inspect", "--help"], ["tokenize", "--help"], ["run", "--help"],
+      ["quantize", "--help"], ["eval", "--help"], ["bench", "--help"], ["eval"], ["run"], ["tokenize"],
+      ["bench"], ["quantize"], ["inspect"], ["inspect", "Models/novella-6m"],
+      ["bench", "Models/novella-6m", "--prompt", "8", "--generate", "2", "--repetitions", "1"],
+      ["quantize", "Models/novella-6m", "unwritten", "--dry-run"],
+      ["quantize", "Models/novella-6m", "unwritten", "--dry-run", "--format", "gguf", "--bits", "8"],
+    ])
+  func width(arguments: [String]) throws {
+    let widest = try Command.run(arguments, folder: TestData.packageFolder).widest
+    #expect(widest.count <= 80, "\(widest)")
+  }
+
+  @Test("lines of results fit too")
+  func widthOfResults() throws {
+    let scratch = try Scratch()
+    _ = try scratch.copy(try Sample.text(), to: "text")
+    _ = try scratch.copy(Sample.model, to: "model")
+    let commands = [
+      [
+        "quantize", "model", "out", "--method", "gptq", "--calibration", "text", "--samples", "4",
+        "--length", "64", "--bits", "3",
+      ],
+      ["inspect", "out"],
+      ["eval", "out", "--text", "text", "--window", "128", "--limit", "2", "--reference", "model"],
+      ["eval", "out", "--text", "text", "--window", "600", "--limit", "1"],
+    ]
+    for command in commands {
+      let outcome = try Command.run(command, folder: scratch.folder)
+      #expect(outcome.status == 0, "\(outcome.errors)")
+      #expect(outcome.widest.count <= 80, "\(outcome.widest)")
+    }
+  }
+}
