@@ -157,40 +157,44 @@ extension Kernels {
     }
   }
 
-  /// The inner product of a stored row and a vector.
-  package func dot(
-    _ layout: StoredLayout, _ row: UnsafePointer<UInt8>, _ x: UnsafePointer<Float>, _ n: Int
-  ) -> Float {
-    withUnsafeBytes(of: table.pointee.dot_stored) {
-      $0.assumingMemoryBound(to: type(of: table.pointee.dot_stored.0).self)[layout.index](row, x, n)
-    }
+  /// The inner products of `rows` stored rows of `n` elements, `stride` bytes apart, and a vector.
+  package func multiply(
+    _ layout: StoredLayout, _ first: UnsafePointer<UInt8>, stride: Int, rows: Int, by x: UnsafePointer<Float>,
+    into out: UnsafeMutablePointer<Float>, _ n: Int
+  ) {
+    lathe_multiply_stored(table, layout.index, first, stride, rows, x, out, n)
   }
 }
 
 // MARK: - Integer and ternary rows
 
-/// One row of integer codes, as kernels see it.
-package struct IntegerRow {
-  fileprivate var row: LatheIntegerRow
+/// Rows of integer codes, as kernels see them.
+package struct IntegerRows {
+  fileprivate var first: LatheIntegerRow
 
+  /// Rows whose pointers are the first one's; `codeStride` and `zeroStride` are in bytes.
   package init(
-    codes: UnsafePointer<UInt8>, scales: UnsafePointer<UInt16>, zeros: UnsafePointer<UInt8>?,
-    groupOfColumn: UnsafePointer<UInt16>?, zero: Float, bits: Int, group: Int, columns: Int
+    codes: UnsafePointer<UInt8>, codeStride: Int, scales: UnsafePointer<UInt16>, scaleStride: Int,
+    zeros: UnsafePointer<UInt8>?, zeroStride: Int, groupOfColumn: UnsafePointer<UInt16>?, zero: Float, bits: Int,
+    group: Int, columns: Int
   ) {
-    row = LatheIntegerRow(
-      codes: codes, scales: scales, zeros: zeros, group_of_column: groupOfColumn, zero: zero,
-      bits: UInt32(bits),
-      group: group, n: columns)
+    first = LatheIntegerRow(
+      codes: codes, scales: scales, zeros: zeros, group_of_column: groupOfColumn, zero: zero, bits: UInt32(bits),
+      group: group, n: columns, code_stride: codeStride, scale_stride: scaleStride, zero_stride: zeroStride)
   }
 }
 
 extension Kernels {
-  package func decode(_ row: IntegerRow, into out: UnsafeMutablePointer<Float>) {
-    withUnsafePointer(to: row.row) { table.pointee.decode_integer($0, out) }
+  /// Decodes `count` rows, one after another.
+  package func decode(_ rows: IntegerRows, count: Int, into out: UnsafeMutablePointer<Float>) {
+    withUnsafePointer(to: rows.first) { lathe_decode_integer(table, $0, count, out) }
   }
 
-  package func dot(_ row: IntegerRow, _ x: UnsafePointer<Float>) -> Float {
-    withUnsafePointer(to: row.row) { table.pointee.dot_integer($0, x) }
+  /// The inner products of `count` rows and a vector.
+  package func multiply(
+    _ rows: IntegerRows, count: Int, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>
+  ) {
+    withUnsafePointer(to: rows.first) { lathe_multiply_integer(table, $0, count, x, out) }
   }
 
   package func decodeTernary(

@@ -31,15 +31,20 @@ struct TokenizerOptions: ParsableArguments {
 
 /// Where text goes: results to standard output, all else to standard error.
 enum Output {
-  static func line(_ text: String = "") { print(text) }
+  static func line(_ text: String = "") { piece(text + "\n") }
 
-  static func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+  static func note(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8)) }
 
   static func error(_ text: String) { note("lathe: " + text) }
 
   /// Prints without a newline, at once.
   static func piece(_ text: String) {
-    FileHandle.standardOutput.write(Data(text.utf8))
+    do {
+      try FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+    } catch {
+      Self.error("standard output cannot be written; free space on the disk, or look at what reads it")
+      exit(Problem.Kind.inputOutput.rawValue)
+    }
   }
 
   static func json(_ value: some Encodable) throws {
@@ -48,7 +53,7 @@ enum Output {
     // A broken model's perplexity may be no number, which JSON has no word for.
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    line(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 }
 
@@ -75,12 +80,12 @@ final class ProgressLine {
       done > 0 && done < total
       ? ", \(Format.duration(passed / Double(done) * Double(total - done))) left" : ""
     let text = "\(what) \(done)/\(total)\(detail.isEmpty ? "" : ", " + detail)\(left)"
-    FileHandle.standardError.write(Data((isTerminal ? "\r\u{1B}[K" + text : text + "\n").utf8))
+    try? FileHandle.standardError.write(contentsOf: Data((isTerminal ? "\r\u{1B}[K" + text : text + "\n").utf8))
   }
 
   /// Clears the line.
   func finish() {
-    if isTerminal { FileHandle.standardError.write(Data("\r\u{1B}[K".utf8)) }
+    if isTerminal { try? FileHandle.standardError.write(contentsOf: Data("\r\u{1B}[K".utf8)) }
   }
 }
 

@@ -27,8 +27,10 @@ struct StudyCommand: ParsableCommand {
       """)
 
   @Argument(help: "The plan.") var plan: String
-  @Option(help: ArgumentHelp("The directory of the run (default: studies-out/NAME).", valueName: "folder")) var out: String?
-  @Option(help: ArgumentHelp("Where corpora/ lies (default: $LATHE_DATA).", valueName: "folder")) var data: String?
+  @Option(help: ArgumentHelp("The directory of the run (default: studies-out/NAME).", valueName: "folder"))
+  var out: String?
+  @Option(help: ArgumentHelp("Where corpora/ lies (default: $LATHE_DATA).", valueName: "folder")) var data:
+    String?
   @OptionGroup var common: CommonOptions
 
   func run() throws {
@@ -41,8 +43,10 @@ struct StudyCommand: ParsableCommand {
       threads: threads, version: Lathe.configuration.version,
       command: "lathe study \(plan) --out \(path) --threads \(threads)", data: data)
     let reporter = StudyReporter()
-    try StudyRunner(study, in: folder, store: store, options: options) { (event) throws(Problem) in reporter.show(event) }
-      .run()
+    try StudyRunner(study, in: folder, store: store, options: options) { (event) throws(Problem) in
+      reporter.show(event)
+    }
+    .run()
     reporter.finish()
     try ReportOutput.write(store: store, folder: path, json: common.json)
   }

@@ -42,7 +42,7 @@ struct Tokenize: ParsableCommand {
     } else if ids {
       Output.line(tokens.map(String.init).joined(separator: " "))
     } else {
-      for token in tokens { Output.line("\(token)\t\(tokenizer.piece(of: token) ?? "")") }
+      Output.piece(tokens.map { "\($0)\t\(tokenizer.piece(of: $0) ?? "")\n" }.joined())
       Output.note("\(tokens.count) tokens (\(tokenizer.summary))")
     }
   }

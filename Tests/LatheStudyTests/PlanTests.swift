@@ -19,13 +19,16 @@ import Testing
   @Test func listsStandForEveryCombination() throws {
     let text = TinyStudy.plan().replacingOccurrences(
       of: "{method: [rtn, gptq], bits: [4, 2], group: 128}",
-      with: "{method: [gptq], bits: [4, 3], group: [64, 0], symmetric: [true, false], set: {actOrder: [true, false]}}")
+      with:
+        "{method: [gptq], bits: [4, 3], group: [64, 0], symmetric: [true, false], set: {actOrder: [true, false]}}"
+    )
     let study = try TinyStudy.study(text)
     #expect(study.recipes.count == 16)
     #expect(Set(study.recipes.map(\.label)).count == 16)
     #expect(study.recipes[0].label == "gptq int4s g64 actOrder")
     #expect(study.recipes[0].family == "GPTQ g64 symmetric actOrder")
-    #expect(study.recipes[0].options == "--method gptq --bits 4 --group-size 64 --symmetric --set actOrder=true")
+    #expect(
+      study.recipes[0].options == "--method gptq --bits 4 --group-size 64 --symmetric --set actOrder=true")
   }
 
   @Test func bitsVarySlowest() throws {
@@ -80,7 +83,10 @@ import Testing
     ("name: tiny", "nmae: tiny", "unknown key \"nmae\" in the file; known are name, title", 1),
     ("name: tiny", "name: ../tiny", "cannot name a run", 1),
     ("label: tiny", "lable: tiny", "unknown key \"lable\" in model; known are path, label, tokenizer", 4),
-    ("samples: 2", "sample: 2", "unknown key \"sample\" in calibration; known are text, samples, length, seed", 5),
+    (
+      "samples: 2", "sample: 2",
+      "unknown key \"sample\" in calibration; known are text, samples, length, seed", 5
+    ),
     ("samples: 2", "samples: 0", "samples must be a whole number from 1 to 1048576, not \"0\"", 5),
     ("samples: 2", "samples: many", "samples must be a whole number from 1 to 1048576, not \"many\"", 5),
     ("seed: 1", "seed: -1", "seed must be a whole number, 0 or more, not \"-1\"", 5),
@@ -95,7 +101,10 @@ import Testing
     ("group: 128", "set: {clip: 7}", "rtn cannot set clip to \"7\"; give true or false", 7),
     ("method: [rtn, gptq], bits", "bits", "a recipe needs method and bits", 7),
     ("perplexity: {text: self", "perplexty: {text: self", "unknown key \"perplexty\" in measure", 9),
-    ("text: self, window", "protocol: ptb, window", "window has no place here: a named protocol has its own; remove it", 9),
+    (
+      "text: self, window", "protocol: ptb, window",
+      "window has no place here: a named protocol has its own; remove it", 9
+    ),
     ("text: self, window: 64,", "bos: none,", "perplexity needs either a protocol or a text", 9),
     ("window: 64", "window: 1", "window must be a whole number from 2 to 1048576, not \"1\"", 9),
     ("divergence: true", "divergence: 1", "divergence must be true or false, not \"1\"", 9),
@@ -111,7 +120,8 @@ import Testing
     #expect(problem?.kind == .badData)
     #expect(problem?.description.contains(mistake.2) == true, "\(problem?.description ?? "")")
     let place = problem?.place ?? ""
-    #expect(place == "plan:\(mistake.3)" || mistake.2 == "occurs twice" || mistake.2 == "not YAML", "\(place)")
+    #expect(
+      place == "plan:\(mistake.3)" || mistake.2 == "occurs twice" || mistake.2 == "not YAML", "\(place)")
   }
 
   @Test func missingPartsAndFilesAreNamed() throws {
@@ -130,7 +140,9 @@ import Testing
     #expect(without != nil)
   }
 
-  @Test(arguments: ["", "[]", "- a\n- b", "name", "\u{0}", String(repeating: "[", count: 100_000), "a: &a [*a]", "%YAML 9"])
+  @Test(arguments: [
+    "", "[]", "- a\n- b", "name", "\u{0}", String(repeating: "[", count: 100_000), "a: &a [*a]", "%YAML 9",
+  ])
   func nonsenseIsRefused(_ text: String) {
     let problem = #expect(throws: Problem.self) { try TinyStudy.study(text) }
     #expect(problem?.kind == .badData)
@@ -140,16 +152,20 @@ import Testing
     try TinyStudy.inFolder { folder in
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
       let path = folder + "/mixed.yml"
-      try AtomicFile.write("rules:\n  - {sites: \"0.*\", method: gptq, bits: 8}\n  - {method: rtn, bits: 3, group: 32}\n", to: path)
+      try AtomicFile.write(
+        "rules:\n  - {sites: \"0.*\", method: gptq, bits: 8}\n  - {method: rtn, bits: 3, group: 32}\n",
+        to: path)
       let recipe = try Recipe(reading: path)
       #expect(recipe.name == "mixed")
       #expect(recipe.rules.map(\.encoding.encoding.label) == ["int8 g128", "int3 g32"])
       let text = TinyStudy.plan().replacingOccurrences(
         of: "{method: [rtn, gptq], bits: [4, 2], group: 128}", with: "{file: \"\(path)\", label: both}")
       #expect(try TinyStudy.study(text).recipes.map(\.label) == ["both"])
-      try AtomicFile.write("rules:\n  - {method: rtn, encoding: {encoding: integer, bits: 4, wide: 1}}\n", to: path)
+      try AtomicFile.write(
+        "rules:\n  - {method: rtn, encoding: {encoding: integer, bits: 4, wide: 1}}\n", to: path)
       let problem = #expect(throws: Problem.self) { try Recipe(reading: path) }
-      #expect(problem?.description.contains(":2: the encoding has no setting \"wide\"; known are bits") == true)
+      #expect(
+        problem?.description.contains(":2: the encoding has no setting \"wide\"; known are bits") == true)
     }
   }
 }

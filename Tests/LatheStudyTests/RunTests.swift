@@ -9,9 +9,10 @@ import Testing
       let study = try TinyStudy.study(TinyStudy.plan(bits: "4"))
       #expect(try TinyStudy.run(study, in: folder) == 9)
       let before = try TinyStudy.results(in: folder)
-      #expect(try TinyStudy.run(study, in: folder) { (event) throws(Problem) in
-        if case .began = event { throw Problem(.internal, "a finished cell began again") }
-      } == 0)
+      #expect(
+        try TinyStudy.run(study, in: folder) { (event) throws(Problem) in
+          if case .began = event { throw Problem(.internal, "a finished cell began again") }
+        } == 0)
       let after = try TinyStudy.results(in: folder)
       #expect(before.rows.map(\.scores) == after.rows.map(\.scores))
       #expect(after.finishedCells == 9)
@@ -93,11 +94,16 @@ import Testing
 
   @Test func aDamagedDatabaseIsNamed() throws {
     try TinyStudy.inFolder { folder in
-      try TinyStudy.run(try TinyStudy.study(TinyStudy.plan(bits: "4", measures: "  - speed: {prompt: 2, generate: 2, repetitions: 1}")), in: folder)
+      try TinyStudy.run(
+        try TinyStudy.study(
+          TinyStudy.plan(bits: "4", measures: "  - speed: {prompt: 2, generate: 2, repetitions: 1}")),
+        in: folder)
       let path = RunFolder.database(in: folder)
       let bytes = try [UInt8](Data(contentsOf: URL(fileURLWithPath: path)))
       // Cut short, overwritten at several places, replaced: a sentence or sound results, never a trap.
-      var damaged: [[UInt8]] = [Array(bytes.prefix(bytes.count / 2)), Array("not a database, ".utf8) + bytes, [1, 2, 3]]
+      var damaged: [[UInt8]] = [
+        Array(bytes.prefix(bytes.count / 2)), Array("not a database, ".utf8) + bytes, [1, 2, 3],
+      ]
       for start in stride(from: 0, to: bytes.count, by: 3001) {
         var copy = bytes
         for i in start..<min(start + 400, copy.count) { copy[i] = UInt8(truncatingIfNeeded: i &* 37) }
@@ -117,7 +123,9 @@ import Testing
       #expect(refused >= 4)
       let missing = #expect(throws: Problem.self) { try ResultStore(existingAt: folder + "/none.sqlite") }
       #expect(missing?.kind == .noInput)
-      let empty = #expect(throws: Problem.self) { try StudyResults(of: ResultStore(at: folder + "/new.sqlite")) }
+      let empty = #expect(throws: Problem.self) {
+        try StudyResults(of: ResultStore(at: folder + "/new.sqlite"))
+      }
       #expect(empty?.description.contains("holds no study") == true)
     }
   }

@@ -31,7 +31,9 @@ enum TinyStudy {
 
   /// A folder of its own for each test; removed by `body`'s end.
   static func inFolder<T>(_ body: (String) throws -> T) throws -> T {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("lathe-study-\(UUID().uuidString)").path
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "lathe-study-\(UUID().uuidString)"
+    ).path
     defer { try? FileManager.default.removeItem(atPath: folder) }
     return try body(folder)
   }

@@ -47,7 +47,9 @@ import Testing
     let finite = slow.allSatisfy { $0.isFinite && abs($0) < 1e6 }
     if finite {
       let scale = zip(slow, x).reduce(Float(1)) { $0 + abs($1.0 * $1.1) }
-      #expect(abs(kernels.dot(layout, row, x, n) - Kernels.scalar.dot(slow, x, n)) < 1e-5 * scale)
+      var product: Float = 0
+      kernels.multiply(layout, row, stride: row.count, rows: 1, by: x, into: &product, n)
+      #expect(abs(product - Kernels.scalar.dot(slow, x, n)) < 1e-5 * scale)
     }
   }
 
@@ -85,17 +87,19 @@ import Testing
           scales.withUnsafeBufferPointer { scales in
             zeros.withUnsafeBufferPointer { zeros in
               (index ?? []).withUnsafeBufferPointer { places in
-                let row = IntegerRow(
-                  codes: codes.baseAddress!, scales: scales.baseAddress!, zeros: zeros.baseAddress,
-                  groupOfColumn: index == nil ? nil : places.baseAddress, zero: 0, bits: bits, group: group,
-                  columns: n)
+                let row = IntegerRows(
+                  codes: codes.baseAddress!, codeStride: 0, scales: scales.baseAddress!, scaleStride: 0,
+                  zeros: zeros.baseAddress, zeroStride: 0, groupOfColumn: index == nil ? nil : places.baseAddress,
+                  zero: 0, bits: bits, group: group, columns: n)
                 var fast = [Float](repeating: 0, count: n), slow = fast
-                kernels.decode(row, into: &fast)
-                Kernels.scalar.decode(row, into: &slow)
+                kernels.decode(row, count: 1, into: &fast)
+                Kernels.scalar.decode(row, count: 1, into: &slow)
                 #expect(fast == slow)
                 let x = Self.numbers(n, 6)
+                var product: Float = 0
+                kernels.multiply(row, count: 1, by: x, into: &product)
                 let size = zip(slow, x).reduce(Float(1)) { $0 + abs($1.0 * $1.1) }
-                #expect(abs(kernels.dot(row, x) - Kernels.scalar.dot(slow, x, n)) < 1e-5 * size)
+                #expect(abs(product - Kernels.scalar.dot(slow, x, n)) < 1e-5 * size)
               }
             }
           }

@@ -52,7 +52,7 @@ typedef struct {
 /// The stored type number `index`, `0 ..< LATHE_STORED_COUNT`.
 const LatheStoredType *_Nullable lathe_stored_type(size_t index);
 
-/// One row of integer codes with a scale, and perhaps a zero point, for each group.
+/// Rows of integer codes with a scale, and perhaps a zero point, for each group; the pointers are the first row's.
 typedef struct {
   /// `n` codes of `bits` bits, least significant bit first.
   const uint8_t *_Nonnull codes;
@@ -66,6 +66,8 @@ typedef struct {
   uint32_t bits;
   size_t group;
   size_t n;
+  /// From one row to the next: bytes of codes, scales, bytes of zero points.
+  size_t code_stride, scale_stride, zero_stride;
 } LatheIntegerRow;
 
 /// The kernels of one instruction set.
@@ -118,6 +120,18 @@ typedef struct {
     const float *_Nonnull w, const float *_Nonnull scale, const float *_Nonnull zero, float top,
     uint8_t *_Nonnull codes, float *_Nonnull points, size_t n);
 } LatheKernels;
+
+/// out[r] = row r · x for `rows` stored rows of `n` elements that lie `stride` bytes apart.
+void lathe_multiply_stored(
+  const LatheKernels *_Nonnull kernels, size_t kind, const uint8_t *_Nonnull first, size_t stride, size_t rows,
+  const float *_Nonnull x, float *_Nonnull out, size_t n);
+/// out[r] = row r · x for `rows` integer rows.
+void lathe_multiply_integer(
+  const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, const float *_Nonnull x,
+  float *_Nonnull out);
+/// Decodes `rows` integer rows, one after another.
+void lathe_decode_integer(
+  const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, float *_Nonnull out);
 
 /// The plain C kernels: the truth every other set is tested against.
 const LatheKernels *_Nonnull lathe_kernels_scalar(void);

@@ -94,37 +94,30 @@ public struct IntegerGrid: Grid {
   public func decode(
     _ matrix: EncodedMatrix, rows: Range<Int>, into out: UnsafeMutablePointer<Float>, with kernels: Kernels
   ) {
-    withRows(of: matrix) { row in
-      for (i, r) in rows.enumerated() { kernels.decode(row(r), into: out + i * matrix.columns) }
+    withExtendedLifetime(matrix) {
+      kernels.decode(integerRows(of: matrix, from: rows.lowerBound), count: rows.count, into: out)
     }
   }
 
   public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>,
-    into out: UnsafeMutablePointer<Float>,
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels
   ) {
-    withRows(of: matrix) { row in
-      for (i, r) in rows.enumerated() { out[i] = kernels.dot(row(r), x) }
+    withExtendedLifetime(matrix) {
+      kernels.multiply(integerRows(of: matrix, from: rows.lowerBound), count: rows.count, by: x, into: out)
     }
   }
 
-  private func withRows(of matrix: EncodedMatrix, _ body: ((Int) -> IntegerRow) -> Void) {
+  private func integerRows(of matrix: EncodedMatrix, from row: Int) -> IntegerRows {
     let groups = groupCount(matrix.columns)
-    let codes = matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self)
-    let scales = matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self)
-    let zeros = isSymmetric ? nil : matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt8.self)
+    let codeStride = (matrix.columns * bits + 7) / 8, zeroStride = (groups * bits + 7) / 8
     let index = hasGroupIndex ? matrix.parts.last?.baseAddress.assumingMemoryBound(to: UInt16.self) : nil
-    let codeWidth = (matrix.columns * bits + 7) / 8
-    let zeroWidth = (groups * bits + 7) / 8
-    withExtendedLifetime(matrix) {
-      body { r in
-        IntegerRow(
-          codes: codes + r * codeWidth, scales: scales + r * groups, zeros: zeros.map { $0 + r * zeroWidth },
-          groupOfColumn: index, zero: middle, bits: bits, group: groupSize ?? matrix.columns,
-          columns: matrix.columns)
-      }
-    }
+    return IntegerRows(
+      codes: matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self) + row * codeStride, codeStride: codeStride,
+      scales: matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self) + row * groups, scaleStride: groups,
+      zeros: isSymmetric ? nil : matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt8.self) + row * zeroStride,
+      zeroStride: zeroStride, groupOfColumn: index, zero: middle, bits: bits, group: groupSize ?? matrix.columns,
+      columns: matrix.columns)
   }
 
   // MARK: Searched

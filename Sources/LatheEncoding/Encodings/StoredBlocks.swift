@@ -74,9 +74,8 @@ public struct StoredBlocks: Encoding {
     matrix.parts[0].withUnsafeBytes { raw in
       guard let base = raw.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
       let width = raw.count / matrix.rows
-      for (i, row) in rows.enumerated() {
-        out[i] = kernels.dot(layout, base + row * width, x, matrix.columns)
-      }
+      kernels.multiply(
+        layout, base + rows.lowerBound * width, stride: width, rows: rows.count, by: x, into: out, matrix.columns)
     }
   }
 }

@@ -27,7 +27,8 @@ protocol ChartKind: Sendable {
 /// Every chart. A new one is one file and one line here.
 public enum ChartCatalog {
   static let all: [any ChartKind.Type] = [
-    PerplexityByBits.self, DivergenceByBits.self, QualityBySize.self, DriftByDivergence.self, SpeedByBits.self, ErrorByLayer.self,
+    PerplexityByBits.self, DivergenceByBits.self, QualityBySize.self, DriftByDivergence.self,
+    SpeedByBits.self, ErrorByLayer.self,
   ]
 
   /// All charts of `results`, their ids distinct.

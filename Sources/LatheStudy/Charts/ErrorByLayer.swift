@@ -14,7 +14,9 @@ enum ErrorByLayer: ChartKind {
     return charts
   }
 
-  private static func chart(_ results: StudyResults, _ model: String, _ rows: [ResultRow], _ id: String) -> Chart? {
+  private static func chart(_ results: StudyResults, _ model: String, _ rows: [ResultRow], _ id: String)
+    -> Chart?
+  {
     let weights = rows.flatMap(\.weights)
     if weights.isEmpty { return nil }
     // One kind of error for all panels, or their shades could not be compared.
@@ -26,11 +28,14 @@ enum ErrorByLayer: ChartKind {
     let what = hasOutputs ? "output error ‖(W − Ŵ)X‖² / ‖WX‖²" : "weight error ‖W − Ŵ‖² / ‖W‖²"
     var panels: [String] = []
     for row in rows {
-      let map = HeatMap(title: row.variant.label, layers: layers, roles: Role.allCases.map(\.rawValue), shades: shades) {
+      let map = HeatMap(
+        title: row.variant.label, layers: layers, roles: Role.allCases.map(\.rawValue), shades: shades
+      ) {
         layer, role in
         row.weights.first { $0.layer == layer && $0.role.rawValue == role }.map(error)
       }
-      panels.append(map.svg(id: "\(id)-panel-\(panels.count + 1)", summary: "\(what) of \(row.variant.label)"))
+      panels.append(
+        map.svg(id: "\(id)-panel-\(panels.count + 1)", summary: "\(what) of \(row.variant.label)"))
     }
     panels.append(shades.legend(id: "\(id)-legend"))
     return Chart(
@@ -71,7 +76,8 @@ struct HeatMap {
         svg.element(
           "rect",
           [
-            "class": "heat", "x": SVG.number(40 + Double(i) * width), "y": "26", "width": SVG.number(width + 0.3),
+            "class": "heat", "x": SVG.number(40 + Double(i) * width), "y": "26",
+            "width": SVG.number(width + 0.3),
             "height": "16", "fill-opacity": Figures.fixed(opacity(value), 3),
           ])
       }
@@ -113,7 +119,8 @@ struct HeatMap {
     let bottom = top + Double(roles.count) * cell
     let step = max(1, (layers + 7) / 8)
     for layer in stride(from: 0, to: layers, by: step) {
-      svg.text("\(layer)", left + (Double(layer) + 0.5) * column, bottom + 13, anchor: "middle", style: "tick")
+      svg.text(
+        "\(layer)", left + (Double(layer) + 0.5) * column, bottom + 13, anchor: "middle", style: "tick")
     }
     svg.text("layer", left + width / 2, bottom + 29, anchor: "middle", style: "title")
     return svg.document(id: id, width: 280, height: bottom + 36, title: title, description: summary)

@@ -44,7 +44,8 @@ struct Plot {
     let x = Scale(
       around: points.map(\.x), from: Self.left, to: Self.width - Self.right, logarithmic: xLogarithmic)
     let y = Scale(
-      around: Self.extents(points) + (reference.map { [$0.value] } ?? []), from: Self.height - Self.bottom, to: top,
+      around: Self.extents(points) + (reference.map { [$0.value] } ?? []), from: Self.height - Self.bottom,
+      to: top,
       logarithmic: yLogarithmic, fromZero: yFromZero)
     axes(&svg, x, y, top)
     if let reference { drawReference(&svg, reference, y) }
@@ -56,7 +57,9 @@ struct Plot {
 
   /// The values an axis must reach: those of the points, and the ends of their errors where these can be drawn.
   private static func extents(_ points: [Point]) -> [Double] {
-    points.flatMap { point in [point.y] + (point.error.map { [point.y + $0, point.y - $0].filter { $0 > 0 } } ?? []) }
+    points.flatMap { point in
+      [point.y] + (point.error.map { [point.y + $0, point.y - $0].filter { $0 > 0 } } ?? [])
+    }
   }
 
   /// Draws the names of the series, and returns where the plot begins beneath them.
@@ -92,10 +95,12 @@ struct Plot {
     }
     svg.line(Self.left, floor, Self.width - Self.right, floor, style: "axis")
     svg.text(
-      xTitle + (x.isLogarithmic ? " (log scale)" : ""), (Self.left + Self.width - Self.right) / 2, Self.height - 10,
+      xTitle + (x.isLogarithmic ? " (log scale)" : ""), (Self.left + Self.width - Self.right) / 2,
+      Self.height - 10,
       anchor: "middle", style: "title")
     svg.text(
-      yTitle + (y.isLogarithmic ? " (log scale)" : ""), 14, (top + floor) / 2, anchor: "middle", style: "title",
+      yTitle + (y.isLogarithmic ? " (log scale)" : ""), 14, (top + floor) / 2, anchor: "middle",
+      style: "title",
       rotated: true)
   }
 
@@ -136,6 +141,10 @@ struct Plot {
         placer.occupy(px - 1, y.place(point.y + error), px + 1, y.place(point.y - error))
       }
     }
+    for series in series where series.isJoined {
+      let places = series.points.sorted { $0.x < $1.x }.map { (x.place($0.x), y.place($0.y)) }
+      for (begin, end) in zip(places, places.dropFirst()) { placer.occupyLine(begin, end) }
+    }
     if let reference {
       let width = Double(reference.label.count) * Self.character
       let at = y.place(reference.value)
@@ -143,7 +152,9 @@ struct Plot {
       let spots = [1, 0, 0.75, 0.6, 0.45, 0.3, 0.15].flatMap { share in
         [at - 6, at + 15].map { (Self.left + 6 + share * room, $0) }
       }
-      if let spot = placer.place(width: width, spots) { svg.text(reference.label, spot.0, spot.1, style: "note") }
+      if let spot = placer.place(width: width, spots) {
+        svg.text(reference.label, spot.0, spot.1, style: "note")
+      }
     }
     for point in series.flatMap(\.points) {
       guard let text = point.label else { continue }
@@ -171,14 +182,25 @@ struct LabelPlacer {
     occupy(x - radius, y - radius, x + radius, y + radius)
   }
 
-  mutating func occupy(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double) { taken.append((x1, y1, x2, y2)) }
+  mutating func occupy(_ x1: Double, _ y1: Double, _ x2: Double, _ y2: Double) {
+    taken.append((x1, y1, x2, y2))
+  }
+
+  mutating func occupyLine(_ begin: (Double, Double), _ end: (Double, Double)) {
+    for step in 0...24 {
+      let share = Double(step) / 24
+      occupy(begin.0 + share * (end.0 - begin.0), begin.1 + share * (end.1 - begin.1), radius: 1)
+    }
+  }
 
   /// The first of `spots` (where a text's baseline begins) with room for a text of `width`, which is then taken.
   mutating func place(width: Double, _ spots: [(Double, Double)]) -> (Double, Double)? {
     for spot in spots {
       let box = (x1: spot.0 - 1, y1: spot.1 - 11, x2: spot.0 + width + 1, y2: spot.1 + 3)
       guard box.x1 >= left, box.x2 <= right + 4, box.y1 >= top, box.y2 <= bottom else { continue }
-      if taken.contains(where: { $0.x1 < box.x2 && box.x1 < $0.x2 && $0.y1 < box.y2 && box.y1 < $0.y2 }) { continue }
+      if taken.contains(where: { $0.x1 < box.x2 && box.x1 < $0.x2 && $0.y1 < box.y2 && box.y1 < $0.y2 }) {
+        continue
+      }
       taken.append(box)
       return spot
     }

@@ -7,7 +7,9 @@ enum QualityBySize: ChartKind {
     for model in results.models {
       for measure in results.perplexities {
         let metric = measure.measuresDivergence ? Metric.divergence : Metric.perplexity
-        if let chart = chart(results, model, measure.protocolName, metric, id(after: charts.count)) { charts.append(chart) }
+        if let chart = chart(results, model, measure.protocolName, metric, id(after: charts.count)) {
+          charts.append(chart)
+        }
       }
     }
     return charts
@@ -17,7 +19,8 @@ enum QualityBySize: ChartKind {
     _ results: StudyResults, _ model: String, _ name: String, _ metric: String, _ id: String
   ) -> Chart? {
     func coordinates(_ row: ResultRow) -> (x: Double, y: Double)? {
-      guard let bytes = row.size(Metric.fileBytes), let score = row.score(metric, under: name), score.value > 0
+      guard let bytes = row.size(Metric.fileBytes), let score = row.score(metric, under: name),
+        score.value > 0
       else { return nil }
       return (bytes / 1_048_576, score.value)
     }
@@ -31,7 +34,8 @@ enum QualityBySize: ChartKind {
       let isOn = onFront.contains(row.variant.key)
       return Plot.Point(
         x: place.x, y: place.y, error: score.standardError, label: isOn ? row.variant.label : nil,
-        tooltip: "\(row.variant.label): \(Figures.withError(score.value, score.standardError)) in \(Figures.fixed(place.x, 2)) MiB"
+        tooltip:
+          "\(row.variant.label): \(Figures.withError(score.value, score.standardError)) in \(Figures.fixed(place.x, 2)) MiB"
           + (isOn ? ", on the Pareto front" : ""))
     }.map { series in
       var series = series
@@ -48,7 +52,8 @@ enum QualityBySize: ChartKind {
     let originalSize = size.map { " The original takes \(Figures.mebibytes($0)) MiB." } ?? ""
     return Chart(
       id: id, title: plot.title,
-      caption: "No recipe is both smaller and closer to the original than one on the Pareto front. Under \(name).\(originalSize)",
+      caption:
+        "No recipe is both smaller and closer to the original than one on the Pareto front. Under \(name).\(originalSize)",
       panels: [plot.svg(id: id)], header: ["recipe", "file, MiB", what, "on the front"],
       rows: rows.compactMap { row in
         guard let place = coordinates(row), let score = row.score(metric, under: name) else { return nil }

@@ -36,7 +36,8 @@ struct SVG {
     element(
       "line",
       [
-        "class": style, "x1": Self.number(x1), "y1": Self.number(y1), "x2": Self.number(x2), "y2": Self.number(y2),
+        "class": style, "x1": Self.number(x1), "y1": Self.number(y1), "x2": Self.number(x2),
+        "y2": Self.number(y2),
       ])
   }
 
@@ -62,13 +63,16 @@ struct SVG {
     let r = 5.0
     switch shape % 4 {
     case 0:
-      element("circle", ["class": style, "cx": Self.number(x), "cy": Self.number(y), "r": "5"], tooltip: tooltip)
+      element(
+        "circle", ["class": style, "cx": Self.number(x), "cy": Self.number(y), "r": "5"], tooltip: tooltip)
     case 1:
       element(
-        "rect", ["class": style, "x": Self.number(x - 4.5), "y": Self.number(y - 4.5), "width": "9", "height": "9"],
+        "rect",
+        ["class": style, "x": Self.number(x - 4.5), "y": Self.number(y - 4.5), "width": "9", "height": "9"],
         tooltip: tooltip)
     case 2: polygon([(x, y - r - 1), (x + r + 0.5, y + r - 1), (x - r - 0.5, y + r - 1)], style, tooltip)
-    default: polygon([(x, y - r - 1.5), (x + r + 1.5, y), (x, y + r + 1.5), (x - r - 1.5, y)], style, tooltip)
+    default:
+      polygon([(x, y - r - 1.5), (x + r + 1.5, y), (x, y + r + 1.5), (x - r - 1.5, y)], style, tooltip)
     }
   }
 

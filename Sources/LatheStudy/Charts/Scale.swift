@@ -10,7 +10,10 @@ struct Scale {
   /// A scale around `values`, with room at both ends.
   ///
   /// - Parameter logarithmic: nil takes logarithms where the values span more than a factor of four.
-  init(around values: [Double], from: Double, to: Double, logarithmic: Bool? = nil, fromZero: Bool = false, room: Double = 0.06) {
+  init(
+    around values: [Double], from: Double, to: Double, logarithmic: Bool? = nil, fromZero: Bool = false,
+    room: Double = 0.06
+  ) {
     let finite = values.filter(\.isFinite)
     let positive = finite.filter { $0 > 0 }
     let spans = (positive.max() ?? 1) / (positive.min() ?? 1) > 4
@@ -21,7 +24,8 @@ struct Scale {
       let margin = max((most - least) * room, 0.04)
       (low, high) = (pow(10, least - margin), pow(10, most + margin))
     } else {
-      let least = fromZero ? 0 : finite.min() ?? 0, most = max(finite.max() ?? 1, fromZero ? 1e-9 : -.infinity)
+      let least = fromZero ? 0 : finite.min() ?? 0,
+        most = max(finite.max() ?? 1, fromZero ? 1e-9 : -.infinity)
       let span = most > least ? most - least : max(abs(most) * 0.2, 1e-6)
       (low, high) = (fromZero ? 0 : least - span * room, most + span * room)
     }

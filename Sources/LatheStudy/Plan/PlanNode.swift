@@ -19,7 +19,9 @@ struct PlanNode {
     }
     let bytes = try Bytes(mapping: path)
     guard bytes.count <= 1 << 18 else {
-      throw Problem(.badData, "\(bytes.count) bytes are too many for a plan or a recipe", at: path, cure: "keep it below 256 KiB")
+      throw Problem(
+        .badData, "\(bytes.count) bytes are too many for a plan or a recipe", at: path,
+        cure: "keep it below 256 KiB")
     }
     try self.init(text: bytes.text, file: path)
   }
@@ -27,7 +29,8 @@ struct PlanNode {
   init(text: String, file: String) throws(Problem) {
     do {
       guard let root = try Yams.compose(yaml: text) else {
-        throw Problem(.badData, "the file is empty", at: file, cure: "the project's Studies folder has an example")
+        throw Problem(
+          .badData, "the file is empty", at: file, cure: "the project's Studies folder has an example")
       }
       self.init(root, file: file, name: "the file")
     } catch let problem as Problem {
@@ -39,12 +42,15 @@ struct PlanNode {
     }
   }
 
-  private init(_ node: Node, file: String, name: String) { (self.node, self.file, self.name) = (node, file, name) }
+  private init(_ node: Node, file: String, name: String) {
+    (self.node, self.file, self.name) = (node, file, name)
+  }
 
   private static func problem(_ error: YamlError, _ file: String) -> Problem {
     let cure = "correct the YAML"
     switch error {
-    case .scanner(_, let what, let mark, _), .parser(_, let what, let mark, _), .composer(_, let what, let mark, _):
+    case .scanner(_, let what, let mark, _), .parser(_, let what, let mark, _),
+      .composer(_, let what, let mark, _):
       return Problem(.badData, "not YAML: \(what)", at: "\(file):\(mark.line)", cure: cure)
     case .duplicatedKeysInMapping(let keys, let context):
       return Problem(
@@ -59,7 +65,9 @@ struct PlanNode {
   var place: String { node.mark.map { "\(file):\($0.line)" } ?? file }
 
   /// A problem with this value.
-  func problem(_ what: String, cure: String? = nil) -> Problem { Problem(.badData, what, at: place, cure: cure) }
+  func problem(_ what: String, cure: String? = nil) -> Problem {
+    Problem(.badData, what, at: place, cure: cure)
+  }
 
   /// Runs `body`, whose problems are this value's.
   func blame<T>(_ body: () throws(Problem) -> T) throws(Problem) -> T {

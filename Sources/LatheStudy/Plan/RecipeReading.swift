@@ -31,12 +31,17 @@ extension StudyRecipe {
   }
 
   /// Bits vary slowest and methods fast, so that what is to be compared stands together.
-  private static func combinations(_ node: PlanNode, _ members: [String: PlanNode]) throws(Problem) -> [StudyRecipe] {
+  private static func combinations(_ node: PlanNode, _ members: [String: PlanNode]) throws(Problem)
+    -> [StudyRecipe]
+  {
     guard let methods = members["method"]?.items, let widths = members["bits"]?.items else {
       throw node.problem(
-        "a recipe needs method and bits", cure: "or rules with a label, or a file; methods are \(MethodCatalog.names.joined(separator: ", "))")
+        "a recipe needs method and bits",
+        cure: "or rules with a label, or a file; methods are \(MethodCatalog.names.joined(separator: ", "))")
     }
-    let groups = try (members["group"]?.items ?? []).map { (item) throws(Problem) in try item.integer(0...1 << 20) }
+    let groups = try (members["group"]?.items ?? []).map { (item) throws(Problem) in
+      try item.integer(0...1 << 20)
+    }
     let signs = try (members["symmetric"]?.items ?? []).map { (item) throws(Problem) in try item.flag() }
     let settings = try Self.settings(members["set"])
     let label = try members["label"]?.text()
@@ -46,7 +51,8 @@ extension StudyRecipe {
         for symmetric in signs.isEmpty ? [false] : signs {
           for method in methods {
             for set in settings {
-              let one = ShortForm(method: method, bits: width, group: group, symmetric: symmetric, settings: set)
+              let one = ShortForm(
+                method: method, bits: width, group: group, symmetric: symmetric, settings: set)
               recipes.append(try one.recipe())
             }
           }
@@ -82,7 +88,9 @@ private struct ShortForm {
 
   func recipe() throws(Problem) -> StudyRecipe {
     let name = try method.text(), width = try bits.number()
-    let description = try method.blame { () throws(Problem) in try MethodDescription(name: name, setting: settings) }
+    let description = try method.blame { () throws(Problem) in
+      try MethodDescription(name: name, setting: settings)
+    }
     let request = GridRequest(bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
     let grid = try bits.blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
     var recipe = Recipe(method: description.method, grid: grid)
@@ -91,7 +99,8 @@ private struct ShortForm {
     var family = [type(of: description.method).card.title]
     if group != 128 { family.append(group == 0 ? "rows" : "g\(group)") }
     if symmetric { family.append("symmetric") }
-    var options = "--method \(name) --bits \(width == width.rounded() ? "\(Int(width))" : "\(width)") --group-size \(group)"
+    var options =
+      "--method \(name) --bits \(width == width.rounded() ? "\(Int(width))" : "\(width)") --group-size \(group)"
     if symmetric { options += " --symmetric" }
     for setting in settings { options += " --set \(setting.key)=\(setting.value)" }
     return StudyRecipe(
@@ -107,7 +116,9 @@ extension Rule {
     guard let name = members["method"] else { throw node.problem("a rule needs a method") }
     var settings: [(key: String, value: String)] = []
     for entry in try members["set"]?.entries() ?? [] { settings.append((entry.name, try entry.text())) }
-    let method = try name.blame { () throws(Problem) in try MethodDescription(name: try name.text(), setting: settings) }
+    let method = try name.blame { () throws(Problem) in
+      try MethodDescription(name: try name.text(), setting: settings)
+    }
     let grid: any Grid
     if let encoding = members["encoding"] {
       _ = try node.members(["sites", "method", "set", "encoding"])
@@ -138,10 +149,12 @@ extension PlanNode {
     do {
       let description = try JSONDecoder().decode(
         EncodingDescription.self, from: JSONSerialization.data(withJSONObject: object))
-      let back = try JSONSerialization.jsonObject(with: JSONEncoder().encode(description)) as? [String: Any] ?? [:]
+      let back =
+        try JSONSerialization.jsonObject(with: JSONEncoder().encode(description)) as? [String: Any] ?? [:]
       for entry in try entries() where back[entry.name] == nil {
         throw entry.problem(
-          "the encoding has no setting \"\(entry.name)\"", cure: "known are \(back.keys.sorted().joined(separator: ", "))")
+          "the encoding has no setting \"\(entry.name)\"",
+          cure: "known are \(back.keys.sorted().joined(separator: ", "))")
       }
       return description.encoding
     } catch let problem as Problem {

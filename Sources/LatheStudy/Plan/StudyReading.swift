@@ -23,22 +23,28 @@ extension Study {
     let members = try root.members(known)
     func need(_ key: String) throws(Problem) -> PlanNode {
       guard let node = members[key] else {
-        throw root.problem("the plan has no \"\(key)\"", cure: "a plan needs name, models, recipes and measures")
+        throw root.problem(
+          "the plan has no \"\(key)\"", cure: "a plan needs name, models, recipes and measures")
       }
       return node
     }
     name = try need("name").fileName()
     title = try members["title"]?.text() ?? name
     summary = try members["description"]?.text().trimmingCharacters(in: .whitespacesAndNewlines)
-    models = try need("models").list(of: "model").map { (node) throws(Problem) in try StudyModel(node, folder: folder) }
+    models = try need("models").list(of: "model").map { (node) throws(Problem) in
+      try StudyModel(node, folder: folder)
+    }
     calibration = try members["calibration"].map { (node) throws(Problem) in
       try CalibrationText(plan: node, folder: folder)
     }
     var recipes: [StudyRecipe] = []
     for node in try need("recipes").list(of: "recipe") {
       for recipe in try StudyRecipe.expanding(node, folder: folder) {
-        if let twin = recipes.first(where: { $0.recipe.rules == recipe.recipe.rules || $0.label == recipe.label }) {
-          throw node.problem("the recipe \"\(twin.label)\" occurs twice", cure: "remove one, or give it another label")
+        if let twin = recipes.first(where: {
+          $0.recipe.rules == recipe.recipe.rules || $0.label == recipe.label
+        }) {
+          throw node.problem(
+            "the recipe \"\(twin.label)\" occurs twice", cure: "remove one, or give it another label")
         }
         if members["calibration"] == nil, recipe.recipe.evidence != [] {
           throw node.problem(
@@ -80,7 +86,8 @@ extension StudyModel {
         return
       }
     }
-    label = (((path as NSString).standardizingPath as NSString).lastPathComponent as NSString).deletingPathExtension
+    label =
+      (((path as NSString).standardizingPath as NSString).lastPathComponent as NSString).deletingPathExtension
   }
 }
 
@@ -88,10 +95,13 @@ extension CalibrationText {
   init(plan node: PlanNode, folder: String) throws(Problem) {
     let members = try node.members(["text", "samples", "length", "seed"])
     guard let place = members["text"] else {
-      throw node.problem("calibration needs a text", cure: "name a file, a protocol, or self for text the model writes")
+      throw node.problem(
+        "calibration needs a text", cure: "name a file, a protocol, or self for text the model writes")
     }
     var text = try place.text()
-    if text != "self", !ProtocolCatalog.all.contains(where: { $0.name == text }) { text = try place.existing(in: folder) }
+    if text != "self", !ProtocolCatalog.all.contains(where: { $0.name == text }) {
+      text = try place.existing(in: folder)
+    }
     self.init(
       text, samples: try members["samples"]?.integer(1...1 << 20) ?? 128,
       length: try members["length"]?.integer(1...1 << 20) ?? 512, seed: try members["seed"]?.seed())
@@ -104,7 +114,8 @@ extension Measure {
     guard members.count == 1, let (kind, body) = members.first else {
       throw node.problem("a measure is either perplexity or speed", cure: "begin each with \"- \"")
     }
-    self = kind == "speed"
+    self =
+      kind == "speed"
       ? .speed(try SpeedMeasure(body)) : .perplexity(try PerplexityMeasure(body, folder: folder))
   }
 }
@@ -127,7 +138,10 @@ extension PerplexityMeasure {
     window = try members["window"]?.integer(2...1 << 20) ?? 512
     beginning = .first
     if let bos = members["bos"] {
-      guard let rule = [.every, .first, .none].first(where: { (b: PerplexityProtocol.Beginning) in b.rawValue == (try? bos.text()) })
+      guard
+        let rule = [.every, .first, .none].first(where: { (b: PerplexityProtocol.Beginning) in
+          b.rawValue == (try? bos.text())
+        })
       else { throw bos.problem("bos must be every, first or none") }
       beginning = rule
     }
@@ -145,11 +159,14 @@ extension PerplexityMeasure {
     default:
       throw node.problem(
         "perplexity needs either a protocol or a text",
-        cure: "protocols are \(ProtocolCatalog.all.map(\.name).joined(separator: ", ")); a text is a file, or self")
+        cure:
+          "protocols are \(ProtocolCatalog.all.map(\.name).joined(separator: ", ")); a text is a file, or self"
+      )
     }
   }
 
-  private static func refuse(_ keys: [String], in members: [String: PlanNode], _ why: String) throws(Problem) {
+  private static func refuse(_ keys: [String], in members: [String: PlanNode], _ why: String) throws(Problem)
+  {
     for key in keys {
       if let node = members[key] { throw node.problem("\(key) has no place here: \(why)", cure: "remove it") }
     }

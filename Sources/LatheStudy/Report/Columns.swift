@@ -14,13 +14,17 @@ struct Column: Sendable {
   /// The columns of sizes.
   static let sizes: [Column] = [
     Column(
-      title: "bits, blocks", short: "block", explanation: "bits a weight of the blocks, scales and zero points counted",
+      title: "bits, blocks", short: "block",
+      explanation: "bits a weight of the blocks, scales and zero points counted",
       smallestIsBest: true, figure: { $0.score(Metric.blockBits, under: "exact") },
-      text: { Figures.fixed($0.value, 3) }, brief: { $0.value < 10 ? Figures.fixed($0.value, 3) : Figures.significant($0.value, 4) }),
+      text: { Figures.fixed($0.value, 3) },
+      brief: { $0.value < 10 ? Figures.fixed($0.value, 3) : Figures.significant($0.value, 4) }),
     Column(
-      title: "bits, model", short: "model", explanation: "bits a weight over the whole model, embedding included",
+      title: "bits, model", short: "model",
+      explanation: "bits a weight over the whole model, embedding included",
       smallestIsBest: true, figure: { $0.score(Metric.modelBits, under: "exact") },
-      text: { Figures.fixed($0.value, 3) }, brief: { $0.value < 10 ? Figures.fixed($0.value, 3) : Figures.significant($0.value, 4) }),
+      text: { Figures.fixed($0.value, 3) },
+      brief: { $0.value < 10 ? Figures.fixed($0.value, 3) : Figures.significant($0.value, 4) }),
     Column(
       title: "file, MiB", short: "MiB", explanation: "the files of the weights", smallestIsBest: true,
       figure: { $0.score(Metric.fileBytes, under: "exact") },
@@ -31,15 +35,18 @@ struct Column: Sendable {
   static func perplexity(_ name: String) -> [Column] {
     [
       Column(
-        title: "perplexity", short: "ppl", explanation: "perplexity under \(name), ± standard error", smallestIsBest: true,
+        title: "perplexity", short: "ppl", explanation: "perplexity under \(name), ± standard error",
+        smallestIsBest: true,
         figure: { $0.score(Metric.perplexity, under: name) },
         text: { Figures.withError($0.value, $0.standardError) }, brief: { Figures.significant($0.value, 4) }),
       Column(
-        title: "KL, nats", short: "KL", explanation: "mean divergence from the original under \(name), nats a token",
+        title: "KL, nats", short: "KL",
+        explanation: "mean divergence from the original under \(name), nats a token",
         smallestIsBest: true, figure: { $0.score(Metric.divergence, under: name) },
         text: { Figures.withError($0.value, $0.standardError) }, brief: { Figures.significant($0.value, 3) }),
       Column(
-        title: "top-1, %", short: "top-1", explanation: "positions where the original has the same likeliest token",
+        title: "top-1, %", short: "top-1",
+        explanation: "positions where the original has the same likeliest token",
         smallestIsBest: false, figure: { $0.score(Metric.agreement, under: name) },
         text: { Figures.fixed(100 * $0.value, 2) }, brief: { Figures.fixed(100 * $0.value, 1) }),
     ]
@@ -80,7 +87,8 @@ struct ComparisonTable {
         let columns =
           Column.sizes + (name.map(Column.perplexity) ?? []) + (speed.map(Column.speed) ?? [])
         return ComparisonTable(
-          model: model, protocolName: name, speedName: speed.map { Measure.speed($0).protocolName }, columns: columns,
+          model: model, protocolName: name, speedName: speed.map { Measure.speed($0).protocolName },
+          columns: columns,
           rows: rows,
           best: columns.map { column in
             column.smallestIsBest.map { BestMarks.best(rows, smallestIsBest: $0, column.figure) } ?? []

@@ -8,7 +8,8 @@ enum Figures {
     if value == 0 { return "0" }
     let exponent = Int(floor(log10(abs(value))))
     if exponent >= 6 || exponent < -4 {
-      return String(format: "%.\(max(0, digits - 1))f", value / pow(10, Double(exponent))) + "×10" + superscript(exponent)
+      return String(format: "%.\(max(0, digits - 1))f", value / pow(10, Double(exponent))) + "×10"
+        + superscript(exponent)
     }
     return String(format: "%.\(max(0, digits - 1 - exponent))f", value)
   }
@@ -46,7 +47,8 @@ enum Figures {
 
   private static func superscript(_ value: Int) -> String {
     let digits: [Character: Character] = [
-      "-": "⁻", "0": "⁰", "1": "¹", "2": "²", "3": "³", "4": "⁴", "5": "⁵", "6": "⁶", "7": "⁷", "8": "⁸", "9": "⁹",
+      "-": "⁻", "0": "⁰", "1": "¹", "2": "²", "3": "³", "4": "⁴", "5": "⁵", "6": "⁶", "7": "⁷", "8": "⁸",
+      "9": "⁹",
     ]
     return String(String(value).map { digits[$0] ?? $0 })
   }

@@ -26,7 +26,8 @@ public enum HTMLReport {
   private static func content(_ results: StudyResults) -> [String: Any] {
     var content: [String: Any] = [
       "css": text(PackageResources.report_css), "name": results.study.name, "title": results.study.title,
-      "isPartial": results.finishedCells < results.cells, "finished": results.finishedCells, "cells": results.cells,
+      "isPartial": results.finishedCells < results.cells, "finished": results.finishedCells,
+      "cells": results.cells,
       "facts": facts(results), "glance": Glance.sections(of: results), "charts": charts(results),
       "selfWritten": selfWritten(results), "tables": tables(results), "provenance": provenance(results),
     ]
@@ -45,18 +46,25 @@ public enum HTMLReport {
     }
     let calibration = all(sources.map(\.calibration).filter { $0 != "none" })
     let parameters = results.models.compactMap { model in
-      results.original(of: model)?.size("parameters").map { "\(model), \(Figures.significant($0 / 1e6, 3)) M parameters" }
+      results.original(of: model)?.size("parameters").map {
+        "\(model), \(Figures.significant($0 / 1e6, 3)) M parameters"
+      }
     }
     let names = results.study.measures.map(\.protocolName).joined(separator: "; ")
     let dates = sources.map(\.date).sorted()
     var pairs = [
-      ("Models", parameters.isEmpty ? results.models.joined(separator: ", ") : parameters.joined(separator: "; ")),
+      (
+        "Models",
+        parameters.isEmpty ? results.models.joined(separator: ", ") : parameters.joined(separator: "; ")
+      ),
       ("Calibration", calibration.isEmpty ? "none" : calibration), ("Protocols", names),
       ("Tokenizer", all(sources.map(\.tokenizer))),
       ("Machine", all(sources.map { "\($0.processor), \($0.threads) threads, \($0.kernels) kernels" })),
       ("System", all(sources.map(\.system))), ("Program", all(sources.map { "lathe \($0.version)" })),
     ]
-    if let first = dates.first, let last = dates.last { pairs.append(("Measured", Figures.period(first, last))) }
+    if let first = dates.first, let last = dates.last {
+      pairs.append(("Measured", Figures.period(first, last)))
+    }
     return pairs.map(fact)
   }
 
@@ -71,7 +79,8 @@ public enum HTMLReport {
       return [
         "id": chart.id, "title": chart.title, "caption": chart.caption,
         "class": chart.isWide ? "wide" : isAlone ? "wide alone" : "half",
-        "panelClass": chart.panels.count > 1 ? "panels" : "panel", "graphics": chart.panels.joined(separator: "\n"),
+        "panelClass": chart.panels.count > 1 ? "panels" : "panel",
+        "graphics": chart.panels.joined(separator: "\n"),
         "header": chart.header, "rows": rows(chart.rows),
       ]
     }
@@ -118,7 +127,8 @@ public enum HTMLReport {
         "index": i + 1, "title": "\(table.model) under \(name.isEmpty ? "no measure" : name)",
         "caption": table.columns.map { "\($0.title): \($0.explanation)" }.joined(separator: ". ") + ".",
         "header": ["recipe"] + table.columns.map(\.title), "rows": rows,
-        "note": "Shaded: best of its nominal bits. Figures whose standard errors overlap share the mark, and where all do, none has it.",
+        "note":
+          "Shaded: best of its nominal bits. Figures whose standard errors overlap share the mark, and where all do, none has it.",
       ] as [String: Any]
     }
   }
@@ -126,7 +136,8 @@ public enum HTMLReport {
   private static func provenance(_ results: StudyResults) -> [[String: Any]] {
     results.rows.filter { !$0.cells.isEmpty }.map { row in
       [
-        "row": "\(row.variant.model), \(row.variant.label)", "key": row.variant.key, "earlier": !row.isCurrent,
+        "row": "\(row.variant.model), \(row.variant.label)", "key": row.variant.key,
+        "earlier": !row.isCurrent,
         "cells": row.cells.map { cell in
           let source = cell.provenance
           return [
@@ -134,14 +145,19 @@ public enum HTMLReport {
             "facts": [
               ("Model", "\(source.model), digest \(source.modelDigest)"), ("Tokenizer", source.tokenizer),
               ("Calibration", source.calibration), ("Seeds", source.seeds),
-              ("Machine", "\(source.processor), \(source.threads) threads, \(source.kernels) kernels, \(source.system)"),
-              ("Program", "lathe \(source.version)"), ("Measured", "\(source.date), in \(Figures.duration(cell.seconds))"),
+              (
+                "Machine",
+                "\(source.processor), \(source.threads) threads, \(source.kernels) kernels, \(source.system)"
+              ),
+              ("Program", "lathe \(source.version)"),
+              ("Measured", "\(source.date), in \(Figures.duration(cell.seconds))"),
               ("Cell", cell.key),
             ].map(fact), "header": ["figure", "value", "standard error", "n", "protocol"],
             "rows": rows(
               row.scores.filter { $0.cell == cell.key }.map { score in
                 [
-                  score.metric, Figures.significant(score.value, 6), score.standardError.map { Figures.significant($0, 3) } ?? "–",
+                  score.metric, Figures.significant(score.value, 6),
+                  score.standardError.map { Figures.significant($0, 3) } ?? "–",
                   score.count.map { "\($0)" } ?? "–", score.protocolName,
                 ]
               }),

@@ -26,7 +26,8 @@ public enum MarkdownReport {
       for table in DriftTable.tables(of: results, model: model) {
         lines += ["## Log-perplexity and divergence\(results.suffix(model))", ""]
         lines += [
-          "On text sampled from the original itself, log-perplexity rises in expectation by exactly the KL divergence.", "",
+          "On text sampled from the original itself, log-perplexity rises in expectation by exactly the KL divergence.",
+          "",
         ]
         lines += markdown(table.header, table.rows) + [""]
       }
@@ -37,14 +38,16 @@ public enum MarkdownReport {
       results.rows.flatMap { row in
         row.cells.map { cell in
           [
-            "\(row.variant.model), \(row.variant.label)" + (row.isCurrent ? "" : " (of an earlier plan)"), cell.kind,
+            "\(row.variant.model), \(row.variant.label)" + (row.isCurrent ? "" : " (of an earlier plan)"),
+            cell.kind,
             cell.protocolName, cell.key, cell.provenance.date, "`\(cell.provenance.command)`",
           ]
         }
       })
     if let last = results.rows.first(where: \.isCurrent)?.cells.last?.provenance {
       lines += [
-        "", "\(last.processor), \(last.threads) threads, \(last.kernels) kernels, \(last.system), lathe \(last.version).",
+        "",
+        "\(last.processor), \(last.threads) threads, \(last.kernels) kernels, \(last.system), lathe \(last.version).",
         "Tokenizer: \(last.tokenizer). Model digest: \(last.modelDigest).",
       ]
     }
@@ -53,7 +56,8 @@ public enum MarkdownReport {
 
   private static func markdown(_ header: [String], _ rows: [[String]]) -> [String] {
     func line(_ cells: [String]) -> String {
-      "| " + cells.map { $0.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|") }
+      "| "
+        + cells.map { $0.split(separator: "|", omittingEmptySubsequences: false).joined(separator: "\\|") }
         .joined(separator: " | ") + " |"
     }
     let rule = "|" + header.indices.map { $0 == 0 ? "---|" : "--:|" }.joined()

@@ -62,13 +62,17 @@ public struct ResultsObject: Encodable {
     self.reports = [reports.html, reports.markdown, reports.csv]
     rows = results.rows.map { row in
       Row(
-        model: row.variant.model, recipe: row.variant.label, digest: row.variant.key, original: row.variant.isOriginal,
+        model: row.variant.model, recipe: row.variant.label, digest: row.variant.key,
+        original: row.variant.isOriginal,
         isCurrent: row.isCurrent, nominalBits: row.variant.nominalBits,
         scores: row.scores.map {
           Figure(
-            metric: $0.metric, protocolName: $0.protocolName, value: $0.value, standardError: $0.standardError, n: $0.count)
+            metric: $0.metric, protocolName: $0.protocolName, value: $0.value,
+            standardError: $0.standardError, n: $0.count)
         },
-        provenance: Dictionary(row.cells.map { ("\($0.kind) \($0.protocolName)", $0.provenance) }) { _, last in last })
+        provenance: Dictionary(row.cells.map { ("\($0.kind) \($0.protocolName)", $0.provenance) }) {
+          _, last in last
+        })
     }
   }
 }

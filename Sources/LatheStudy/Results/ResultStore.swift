@@ -22,7 +22,8 @@ public final class ResultStore {
       try database.read { db in
         if try migrator.hasBeenSuperseded(db) {
           throw Problem(
-            .badData, "the results were written by a later version of this program", at: path, cure: "use that version")
+            .badData, "the results were written by a later version of this program", at: path,
+            cure: "use that version")
         }
         guard try String.fetchOne(db, sql: "PRAGMA quick_check(1)") == "ok" else {
           throw Self.damaged(path)
@@ -89,11 +90,16 @@ public final class ResultStore {
     guard let error = error as? DatabaseError else { return damaged(path) }
     switch error.resultCode {
     case .SQLITE_FULL, .SQLITE_IOERR:
-      return Problem(.inputOutput, "the results cannot be stored", at: path, cure: "free space on the disk and run the same command again")
+      return Problem(
+        .inputOutput, "the results cannot be stored", at: path,
+        cure: "free space on the disk and run the same command again")
     case .SQLITE_CANTOPEN, .SQLITE_READONLY, .SQLITE_PERM:
-      return Problem(.cannotCreate, "the results database cannot be opened", at: path, cure: "check that the folder can be written")
+      return Problem(
+        .cannotCreate, "the results database cannot be opened", at: path,
+        cure: "check that the folder can be written")
     case .SQLITE_BUSY, .SQLITE_LOCKED:
-      return Problem(.tryAgain, "another process has the results database", at: path, cure: "wait for it to end")
+      return Problem(
+        .tryAgain, "another process has the results database", at: path, cure: "wait for it to end")
     default: return damaged(path)
     }
   }
@@ -118,11 +124,13 @@ public final class ResultStore {
           INSERT INTO plan (digest, text, isCurrent) VALUES (?, ?, TRUE)
           ON CONFLICT (digest) DO UPDATE SET text = excluded.text, isCurrent = TRUE
           """, arguments: [digest, study])
-      guard let plan = try Int.fetchOne(db, sql: "SELECT id FROM plan WHERE digest = ?", arguments: [digest]) else { return }
+      guard let plan = try Int.fetchOne(db, sql: "SELECT id FROM plan WHERE digest = ?", arguments: [digest])
+      else { return }
       try db.execute(sql: "DELETE FROM plannedCell WHERE plan = ?", arguments: [plan])
       for (position, cell) in cells.enumerated() {
         try db.execute(
-          sql: "INSERT INTO plannedCell VALUES (?, ?, ?, ?)", arguments: [plan, position, cell.cell, cell.variant.key])
+          sql: "INSERT INTO plannedCell VALUES (?, ?, ?, ?)",
+          arguments: [plan, position, cell.cell, cell.variant.key])
       }
     }
   }
@@ -130,7 +138,9 @@ public final class ResultStore {
   /// The current plan as JSON, and its cells in their order.
   func currentPlan() throws(Problem) -> (text: String, cells: [(cell: String, variant: String)])? {
     try read { db in
-      guard let row = try Row.fetchOne(db, sql: "SELECT id, text FROM plan WHERE isCurrent") else { return nil }
+      guard let row = try Row.fetchOne(db, sql: "SELECT id, text FROM plan WHERE isCurrent") else {
+        return nil
+      }
       let plan: Int = row["id"]
       let cells = try Row.fetchAll(
         db, sql: "SELECT cell, variant FROM plannedCell WHERE plan = ? ORDER BY position", arguments: [plan])
@@ -166,7 +176,8 @@ public final class ResultStore {
           provenance[row.key].map { row.cell($0) }
         },
         scores: try ScoreRow.fetchAll(db, sql: "SELECT * FROM score ORDER BY rowid").map(\.score),
-        weights: try WeightRow.fetchAll(db, sql: "SELECT * FROM weight ORDER BY variant, layer").map(\.weight))
+        weights: try WeightRow.fetchAll(db, sql: "SELECT * FROM weight ORDER BY variant, layer").map(\.weight)
+      )
     }
   }
 

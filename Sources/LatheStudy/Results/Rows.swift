@@ -53,6 +53,7 @@ struct CellRow: Codable, FetchableRecord, PersistableRecord {
   }
   func cell(_ provenance: Provenance) -> CellRecord {
     CellRecord(
-      key: key, variant: variant, kind: kind, protocolName: protocolName, seconds: seconds, provenance: provenance)
+      key: key, variant: variant, kind: kind, protocolName: protocolName, seconds: seconds,
+      provenance: provenance)
   }
 }

@@ -15,17 +15,22 @@ public struct StudyResults: Sendable {
   /// - Throws: `Problem` where the database cannot be read, or no plan was ever begun in it.
   public init(of store: ResultStore) throws(Problem) {
     guard let plan = try store.currentPlan() else {
-      throw Problem(.badData, "the database holds no study", at: store.path, cure: "run lathe study there first")
+      throw Problem(
+        .badData, "the database holds no study", at: store.path, cure: "run lathe study there first")
     }
     do {
       study = try JSONDecoder().decode(Study.self, from: Data(plan.text.utf8))
     } catch {
-      throw Problem(.badData, "the stored plan cannot be read", at: store.path, cure: "run the study again in another directory")
+      throw Problem(
+        .badData, "the stored plan cannot be read", at: store.path,
+        cure: "run the study again in another directory")
     }
     let everything = try store.everything()
     let wanted = Set(plan.cells.map(\.cell))
     var order: [String: Int] = [:]
-    for (position, cell) in plan.cells.enumerated() where order[cell.variant] == nil { order[cell.variant] = position }
+    for (position, cell) in plan.cells.enumerated() where order[cell.variant] == nil {
+      order[cell.variant] = position
+    }
     (cells, finishedCells) = (plan.cells.count, everything.cells.count { wanted.contains($0.key) })
     let scores = Dictionary(grouping: everything.scores, by: \.cell)
     let weights = Dictionary(grouping: everything.weights, by: \.variant)
@@ -36,17 +41,22 @@ public struct StudyResults: Sendable {
     rows = everything.variants.map { variant in
       ResultRow(
         variant: variant, isCurrent: order[variant.key] != nil, cells: cells[variant.key] ?? [],
-        scores: (cells[variant.key] ?? []).flatMap { scores[$0.key] ?? [] }, weights: weights[variant.key] ?? [])
+        scores: (cells[variant.key] ?? []).flatMap { scores[$0.key] ?? [] },
+        weights: weights[variant.key] ?? [])
     }
     .filter { $0.isCurrent || !$0.cells.isEmpty }
-    rows.sort { (order[$0.variant.key] ?? .max, $0.variant.key) < (order[$1.variant.key] ?? .max, $1.variant.key) }
+    rows.sort {
+      (order[$0.variant.key] ?? .max, $0.variant.key) < (order[$1.variant.key] ?? .max, $1.variant.key)
+    }
   }
 
   /// The names of the models of the current plan, in its order.
   public var models: [String] { study.models.map(\.label) }
 
   /// The rows of the current plan for the model called `name`.
-  public func rows(of name: String) -> [ResultRow] { rows.filter { $0.isCurrent && $0.variant.model == name } }
+  public func rows(of name: String) -> [ResultRow] {
+    rows.filter { $0.isCurrent && $0.variant.model == name }
+  }
 
   /// The plan's measures of perplexity.
   public var perplexities: [PerplexityMeasure] {
@@ -107,7 +117,9 @@ public enum BestMarks {
   /// The keys of the rows that are best of their model and nominal bits.
   ///
   /// Rows whose standard errors overlap the best one's share the mark; where all do, nothing is marked.
-  public static func best(_ rows: [ResultRow], smallestIsBest: Bool, _ figure: (ResultRow) -> Score?) -> Set<String> {
+  public static func best(_ rows: [ResultRow], smallestIsBest: Bool, _ figure: (ResultRow) -> Score?) -> Set<
+    String
+  > {
     var marked: Set<String> = []
     let quantized = rows.filter { !$0.variant.isOriginal && $0.isCurrent && $0.variant.nominalBits != nil }
     let groups = Dictionary(grouping: quantized) { "\($0.variant.model) \($0.variant.nominalBits ?? 0)" }

@@ -22,7 +22,9 @@ final class ModelSource {
     tokenizer = try Tokenizer.forModel(at: entry.path, override: entry.tokenizer)
     // Equal pieces under equal ids: that is what makes token counts comparable.
     var pieces = tokenizer.summary
-    for id in 0..<Int32(clamping: tokenizer.vocabularySize) { pieces += "\u{0}" + (tokenizer.piece(of: id) ?? "") }
+    for id in 0..<Int32(clamping: tokenizer.vocabularySize) {
+      pieces += "\u{0}" + (tokenizer.piece(of: id) ?? "")
+    }
     tokenizerDigest = Digest.of(pieces)
   }
 
@@ -74,15 +76,19 @@ final class ModelSource {
 
   typealias Report = (StudyEvent) throws(Problem) -> Void
 
-  private func selfWritten(_ count: Int, _ length: Int, _ seed: UInt64, _ report: Report) throws(Problem) -> [[Int32]] {
+  private func selfWritten(_ count: Int, _ length: Int, _ seed: UInt64, _ report: Report) throws(Problem)
+    -> [[Int32]]
+  {
     let model = try model()
     guard let first = tokenizer.beginningOfSequence else {
       throw Problem(
-        .usage, "the model has no token to begin a text with", at: entry.path, cure: "use a file in place of self")
+        .usage, "the model has no token to begin a text with", at: entry.path,
+        cure: "use a file in place of self")
     }
     let title = "\(entry.label) writes \(count) × \(length) tokens, seed \(seed)"
     return try folder.tokens(
-      Digest.of("self \(digest) \(first) \(count) \(length) \(seed) \(options.version)"), count: count, length: length
+      Digest.of("self \(digest) \(first) \(count) \(length) \(seed) \(options.version)"), count: count,
+      length: length
     ) { () throws(Problem) in
       try report(.writing(title, done: 0, of: count))
       let runs = try SelfWrittenText.write(
@@ -107,7 +113,8 @@ final class ModelSource {
 
   /// What the text of a measure is, without making its windows.
   func identity(of measure: PerplexityMeasure) throws(Problem) -> String {
-    let extent = "\(measure.protocolName) \(measure.windows ?? 0) \(measure.measuresDivergence) \(tokenizerDigest)"
+    let extent =
+      "\(measure.protocolName) \(measure.windows ?? 0) \(measure.measuresDivergence) \(tokenizerDigest)"
     switch measure.text {
     case .selfWritten: return "self \(digest) \(measure.selfWrittenWindows) \(extent)"
     case .file(let path): return "\(Digest.of(try bytes(of: path))) \(extent)"

@@ -37,7 +37,9 @@ public final class RunFolder {
       do {
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
       } catch {
-        throw Problem(.cannotCreate, "cannot create the directory", at: path, cure: "check that its parent can be written")
+        throw Problem(
+          .cannotCreate, "cannot create the directory", at: path, cure: "check that its parent can be written"
+        )
       }
     }
     lock = open(path + "/lock", O_RDWR | O_CREAT | O_CLOEXEC, 0o644)
@@ -45,7 +47,9 @@ public final class RunFolder {
       throw Problem(.cannotCreate, "the directory cannot be written", at: path, cure: "check its permissions")
     }
     guard flock(lock, LOCK_EX | LOCK_NB) == 0 else {
-      throw Problem(.tryAgain, "another process works in the directory", at: path, cure: "wait for it to end, or choose another --out")
+      throw Problem(
+        .tryAgain, "another process works in the directory", at: path,
+        cure: "wait for it to end, or choose another --out")
     }
   }
 
@@ -59,7 +63,9 @@ public final class RunFolder {
     do {
       try FileManager.default.createDirectory(atPath: path + "/" + name, withIntermediateDirectories: true)
     } catch {
-      throw Problem(.cannotCreate, "cannot create the folder", at: path + "/" + name, cure: "check that it can be written")
+      throw Problem(
+        .cannotCreate, "cannot create the folder", at: path + "/" + name, cure: "check that it can be written"
+      )
     }
   }
 

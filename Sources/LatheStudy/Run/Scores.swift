@@ -6,7 +6,8 @@ internal import LatheQuantize
 internal import LatheTensor
 
 extension Score {
-  init(_ metric: String, _ value: Double, _ error: Double? = nil, over count: Int? = nil, under name: String) {
+  init(_ metric: String, _ value: Double, _ error: Double? = nil, over count: Int? = nil, under name: String)
+  {
     self.init(cell: "", metric: metric, value: value, standardError: error, count: count, protocolName: name)
   }
 
@@ -15,7 +16,8 @@ extension Score {
     let name = result.protocolName, tokens = result.tokens
     var scores = [
       Score(
-        Metric.perplexity, result.perplexity, result.perplexity * result.standardError, over: tokens, under: name),
+        Metric.perplexity, result.perplexity, result.perplexity * result.standardError, over: tokens,
+        under: name),
       Score(Metric.nll, result.nll, result.standardError, over: tokens, under: name),
       Score("windows", Double(result.windows), under: name),
     ]
@@ -40,8 +42,10 @@ extension Score {
   static func list(_ result: SpeedResult, under name: String, repetitions: Double) -> [Score] {
     let root = repetitions.squareRoot()
     return [
-      Score(Metric.prefill, result.prefill, result.prefillDeviation / root, over: result.repetitions, under: name),
-      Score(Metric.decode, result.decode, result.decodeDeviation / root, over: result.repetitions, under: name),
+      Score(
+        Metric.prefill, result.prefill, result.prefillDeviation / root, over: result.repetitions, under: name),
+      Score(
+        Metric.decode, result.decode, result.decodeDeviation / root, over: result.repetitions, under: name),
     ]
   }
 }
@@ -107,7 +111,8 @@ struct Commands {
       switch text.text {
       case .selfWritten: return options.command
       case .named(let name): command += " --protocol \(name)"
-      case .file(let file): command += " --text \(quote(file)) --window \(text.window) --bos \(text.beginning.rawValue)"
+      case .file(let file):
+        command += " --text \(quote(file)) --window \(text.window) --bos \(text.beginning.rawValue)"
       }
       if text.measuresDivergence, recipe != nil { command += " --reference \(quote(model.path))" }
       if let windows = text.windows { command += " --limit \(windows)" }
@@ -127,6 +132,8 @@ struct Commands {
     let plain = text.unicodeScalars.allSatisfy {
       CharacterSet.alphanumerics.contains($0) || "-_./=+:,".unicodeScalars.contains($0)
     }
-    return plain ? text : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+    return plain
+      ? text
+      : "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
   }
 }

@@ -90,15 +90,21 @@ public final class StudyRunner {
       for measure in study.measures { measures.append((measure, try identity(of: measure, source))) }
       for recipe in [nil] + study.recipes.map(Optional.some) {
         let key =
-          recipe.map { Digest.of("quantize\n\(source.digest)\n\($0.recipe.text)\n\(calibration)\n\(options.version)") }
+          recipe.map {
+            Digest.of("quantize\n\(source.digest)\n\($0.recipe.text)\n\(calibration)\n\(options.version)")
+          }
           ?? Digest.of("original\n\(source.digest)\n\(source.tokenizerDigest)\n\(options.version)")
         let variant = Variant(
           key: key, model: entry.label, modelDigest: source.digest, label: recipe?.label ?? "original",
           family: recipe?.family ?? "original", isOriginal: recipe == nil, nominalBits: recipe?.nominalBits,
           recipe: recipe?.recipe.text ?? "")
-        var cells = [PlannedCell(key: Digest.of("row\n\(key)"), work: recipe.map { .quantize($0) } ?? .describe)]
+        var cells = [
+          PlannedCell(key: Digest.of("row\n\(key)"), work: recipe.map { .quantize($0) } ?? .describe)
+        ]
         for (measure, identity) in measures {
-          cells.append(PlannedCell(key: Digest.of("measure\n\(key)\n\(identity)\n\(options.version)"), work: .measure(measure)))
+          cells.append(
+            PlannedCell(
+              key: Digest.of("measure\n\(key)\n\(identity)\n\(options.version)"), work: .measure(measure)))
         }
         plan.append(PlannedVariant(source: source, recipe: recipe, variant: variant, cells: cells))
       }
@@ -180,7 +186,8 @@ public final class StudyRunner {
     }
     if FileManager.default.fileExists(atPath: path) { try? FileManager.default.removeItem(atPath: path) }
     let calibration = try source.calibration(study.calibration, report: report)
-    let fingerprint = try Fingerprint(model: source.entry.path, recipe: recipe.recipe, calibration: calibration)
+    let fingerprint = try Fingerprint(
+      model: source.entry.path, recipe: recipe.recipe, calibration: calibration)
     let work = try FolderStore(at: path + ".partial", model: original, fingerprint: fingerprint)
     let quantizer = try Quantizer(original, recipe: recipe.recipe, calibration: calibration, team: team)
     let report = report
@@ -244,7 +251,8 @@ public final class StudyRunner {
       model: row.source.entry.path, modelDigest: row.source.digest, tokenizer: row.source.tokenizerSummary,
       calibration: calibration ?? "none", seeds: seeds.isEmpty ? "none" : seeds.joined(separator: ", "),
       threads: team.count, kernels: Kernels.best.name, processor: Machine.processor, system: Machine.system,
-      date: Machine.now, version: options.version, command: {
+      date: Machine.now, version: options.version,
+      command: {
         switch cell.work {
         case .describe: commands.describe(row.source.entry)
         case .quantize(let recipe): commands.quantize(row.source.entry, recipe)

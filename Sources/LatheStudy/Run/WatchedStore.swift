@@ -13,7 +13,8 @@ struct WatchedStore: BlockStore {
 
   var finishedBlocks: Int { store.finishedBlocks }
 
-  func resumedStream(for calibration: Calibration, inference: Inference) throws(Problem) -> CalibrationStream? {
+  func resumedStream(for calibration: Calibration, inference: Inference) throws(Problem) -> CalibrationStream?
+  {
     try store.resumedStream(for: calibration, inference: inference)
   }
 
