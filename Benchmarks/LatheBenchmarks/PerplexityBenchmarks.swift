@@ -14,7 +14,9 @@ func perplexityBenchmarks() {
     let model = try Model(reading: Place.model)
     let team = ThreadTeam()
     // Speed does not depend on what is read.
-    let windows = (0..<count).map { w in (0..<512).map { Int32(($0 * 31 + w * 7) % 4000 + 3) } }
+    let windows = (0..<count).map { window in
+      (0..<512).map { (place: Int) -> Int32 in Int32((place * 31 + window * 7) % 4000 + 3) }
+    }
     let perplexity = try Perplexity(model, team: team)
     try benchmark.measure(Rate.windows, amount: 100 * Double(count)) {
       blackHole(try perplexity.measure(windows, protocolName: "speed"))
