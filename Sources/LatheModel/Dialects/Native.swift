@@ -77,6 +77,7 @@ public enum NativeDialect: CheckpointDialect {
   public static func model(from checkpoint: Checkpoint, at path: String) throws(Problem) -> Model {
     let json = try JSONObject(reading: path + "/config.json")
     let description = try description(in: json)
+    try checkParts(of: description, in: checkpoint)
     var (architecture, configuration) = try HuggingFaceDialect.configuration(
       from: json, tied: checkpoint["lm_head.weight"] == nil)
     if description.rotation == "interleaved" { configuration.rotary.pairing = .interleaved }
@@ -84,6 +85,22 @@ public enum NativeDialect: CheckpointDialect {
       (name) throws(Problem) in
       guard let entry = description.encodings[name] else { return try checkpoint.matrix(name) }
       return try matrix(name, entry, in: checkpoint)
+    }
+  }
+
+  /// Refuses a part that the description of its weight does not mention: without it, the weight would be another.
+  private static func checkParts(of description: Description, in checkpoint: Checkpoint) throws(Problem) {
+    for tensor in checkpoint.tensors {
+      guard let dot = tensor.name.lastIndex(of: "."),
+        let entry = description.encodings[String(tensor.name[..<dot])]
+      else { continue }
+      let layouts = try layouts(of: entry, named: String(tensor.name[..<dot]))
+      guard layouts.contains(where: { $0.suffix == tensor.name[dot...] }) else {
+        throw Problem(
+          .badData,
+          "\(entry.encoding.encoding.label) has no part \"\(tensor.name[dot...].dropFirst().prefix(40))\"",
+          at: "weight \"\(tensor.name[..<dot])\"", cure: "config.json and the weights do not belong together")
+      }
     }
   }
 
@@ -113,16 +130,26 @@ public enum NativeDialect: CheckpointDialect {
   {
     do throws(Problem) {
       let encoding = entry.encoding.encoding
-      guard (1..<1 << 31).contains(entry.rows), (1..<1 << 31).contains(entry.columns),
-        entry.rows <= (1 << 48) / entry.columns
-      else {
-        throw Problem(.badData, "a weight of \(entry.rows) × \(entry.columns) is out of range")
-      }
       var parts: [String: Bytes] = [:]
-      for layout in try encoding.parts(rows: entry.rows, columns: entry.columns) {
+      for layout in try layouts(of: entry, named: name) {
         parts[layout.name] = try checkpoint.tensor(name + layout.suffix).data
       }
       return try EncodedMatrix(encoding: encoding, rows: entry.rows, columns: entry.columns, parts: parts)
+    } catch {
+      throw error.located(at: "weight \"\(name)\"")
+    }
+  }
+
+  /// What is stored for a weight.
+  private static func layouts(of entry: Entry, named name: String) throws(Problem) -> [PartLayout] {
+    guard (1..<1 << 31).contains(entry.rows), (1..<1 << 31).contains(entry.columns),
+      entry.rows <= (1 << 48) / entry.columns
+    else {
+      throw Problem(
+        .badData, "a weight of \(entry.rows) × \(entry.columns) is out of range", at: "weight \"\(name)\"")
+    }
+    do throws(Problem) {
+      return try entry.encoding.encoding.parts(rows: entry.rows, columns: entry.columns)
     } catch {
       throw error.located(at: "weight \"\(name)\"")
     }
