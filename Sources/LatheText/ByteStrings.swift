@@ -202,7 +202,7 @@ struct PairTable: Sendable {
   }
 
   /// Every merge, in no particular order.
-  func forEach(_ body: (_ left: Int32, _ right: Int32, _ rank: UInt32, _ merged: Int32) -> Void) {
+  func visit(_ body: (_ left: Int32, _ right: Int32, _ rank: UInt32, _ merged: Int32) -> Void) {
     for at in stride(from: 0, to: slots.count, by: 2) where slots[at] != .max {
       body(
         Int32(truncatingIfNeeded: slots[at] >> 32), Int32(truncatingIfNeeded: slots[at]),

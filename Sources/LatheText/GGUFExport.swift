@@ -40,7 +40,7 @@ extension Tokenizer {
     case .pairs(let rule):
       // A piece that several merges make takes the rank of the first of them.
       var best = [UInt32](repeating: .max, count: vocabularySize)
-      rule.pairs.forEach { _, _, rank, merged in best[Int(merged)] = min(best[Int(merged)], rank) }
+      rule.pairs.visit { _, _, rank, merged in best[Int(merged)] = min(best[Int(merged)], rank) }
       for id in scores.indices { scores[id] = best[id] == .max ? -1e6 : -Float(best[id]) }
     }
     return scores
@@ -55,7 +55,8 @@ extension Tokenizer {
       // Tokens of text decode to the bytes that GPT-2's alphabet spells; the others are spelled as they are.
       let isText = !added.contains(Int32(id)) && !isSpecial(Int32(id))
       gguf.tokens.append(
-        isText ? ByteAlphabet.spelling(of: parts.vocabulary.surfaces[id]) : Array(parts.vocabulary.pieces[id]))
+        isText ? ByteAlphabet.spelling(of: parts.vocabulary.surfaces[id]) : Array(parts.vocabulary.pieces[id])
+      )
     }
     gguf.types = types()
     gguf.merges = merges().map { left, right in
@@ -83,7 +84,7 @@ extension Tokenizer {
     switch parts.model.rule {
     case .pairs(let rule):
       var all: [(rank: UInt32, left: Int32, right: Int32)] = []
-      rule.pairs.forEach { left, right, rank, _ in all.append((rank, left, right)) }
+      rule.pairs.visit { left, right, rank, _ in all.append((rank, left, right)) }
       return all.sorted { $0.rank < $1.rank }.map { ($0.left, $0.right) }
     case .pieces(let rule):
       // Ranks alone say which two pieces make a third: those that are left when it may not be made.
@@ -99,12 +100,16 @@ extension Tokenizer {
 
   // MARK: Both
 
-  private func spelledPieces() -> [[UInt8]] { (0..<vocabularySize).map { Array(parts.vocabulary.pieces[$0]) } }
+  private func spelledPieces() -> [[UInt8]] {
+    (0..<vocabularySize).map { Array(parts.vocabulary.pieces[$0]) }
+  }
 
   /// 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused.
   private func types() -> [Int32] {
     var types = [Int32](repeating: 1, count: vocabularySize)
-    for token in parts.added.all + parts.addedNormalized.all where Int(token.id) < types.count { types[Int(token.id)] = 4 }
+    for token in parts.added.all + parts.addedNormalized.all where Int(token.id) < types.count {
+      types[Int(token.id)] = 4
+    }
     for id in types.indices where isSpecial(Int32(id)) { types[id] = 3 }
     for id in parts.model.unused { types[Int(id)] = 5 }
     if let unknown = parts.model.unknown { types[Int(unknown)] = 2 }

@@ -33,7 +33,9 @@ struct TokenizerOptions: ParsableArguments {
 enum Output {
   static func line(_ text: String = "") { piece(text + "\n") }
 
-  static func note(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8)) }
+  static func note(_ text: String) {
+    try? FileHandle.standardError.write(contentsOf: Data((text + "\n").utf8))
+  }
 
   static func error(_ text: String) { note("lathe: " + text) }
 
@@ -80,7 +82,8 @@ final class ProgressLine {
       done > 0 && done < total
       ? ", \(Format.duration(passed / Double(done) * Double(total - done))) left" : ""
     let text = "\(what) \(done)/\(total)\(detail.isEmpty ? "" : ", " + detail)\(left)"
-    try? FileHandle.standardError.write(contentsOf: Data((isTerminal ? "\r\u{1B}[K" + text : text + "\n").utf8))
+    try? FileHandle.standardError.write(
+      contentsOf: Data((isTerminal ? "\r\u{1B}[K" + text : text + "\n").utf8))
   }
 
   /// Clears the line.

@@ -21,7 +21,10 @@ struct Lathe: ParsableCommand {
       continue when the same command is given again.
       """,
     version: "0.1.0",
-    subcommands: [Inspect.self, Tokenize.self, Run.self, Quantize.self, Eval.self, Bench.self, StudyCommand.self, Report.self])
+    subcommands: [
+      Inspect.self, Tokenize.self, Run.self, Quantize.self, Eval.self, Bench.self, StudyCommand.self,
+      Report.self,
+    ])
 }
 
 @main enum Main {

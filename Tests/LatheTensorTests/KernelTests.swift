@@ -89,7 +89,8 @@ import Testing
               (index ?? []).withUnsafeBufferPointer { places in
                 let row = IntegerRows(
                   codes: codes.baseAddress!, codeStride: 0, scales: scales.baseAddress!, scaleStride: 0,
-                  zeros: zeros.baseAddress, zeroStride: 0, groupOfColumn: index == nil ? nil : places.baseAddress,
+                  zeros: zeros.baseAddress, zeroStride: 0,
+                  groupOfColumn: index == nil ? nil : places.baseAddress,
                   zero: 0, bits: bits, group: group, columns: n)
                 var fast = [Float](repeating: 0, count: n), slow = fast
                 kernels.decode(row, count: 1, into: &fast)

@@ -100,7 +100,8 @@ public struct IntegerGrid: Grid {
   }
 
   public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>, into out: UnsafeMutablePointer<Float>,
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: UnsafePointer<Float>,
+    into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels
   ) {
     withExtendedLifetime(matrix) {
@@ -113,10 +114,14 @@ public struct IntegerGrid: Grid {
     let codeStride = (matrix.columns * bits + 7) / 8, zeroStride = (groups * bits + 7) / 8
     let index = hasGroupIndex ? matrix.parts.last?.baseAddress.assumingMemoryBound(to: UInt16.self) : nil
     return IntegerRows(
-      codes: matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self) + row * codeStride, codeStride: codeStride,
-      scales: matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self) + row * groups, scaleStride: groups,
-      zeros: isSymmetric ? nil : matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt8.self) + row * zeroStride,
-      zeroStride: zeroStride, groupOfColumn: index, zero: middle, bits: bits, group: groupSize ?? matrix.columns,
+      codes: matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self) + row * codeStride,
+      codeStride: codeStride,
+      scales: matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self) + row * groups,
+      scaleStride: groups,
+      zeros: isSymmetric
+        ? nil : matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt8.self) + row * zeroStride,
+      zeroStride: zeroStride, groupOfColumn: index, zero: middle, bits: bits,
+      group: groupSize ?? matrix.columns,
       columns: matrix.columns)
   }
 

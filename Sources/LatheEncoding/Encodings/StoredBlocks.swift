@@ -75,7 +75,8 @@ public struct StoredBlocks: Encoding {
       guard let base = raw.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return }
       let width = raw.count / matrix.rows
       kernels.multiply(
-        layout, base + rows.lowerBound * width, stride: width, rows: rows.count, by: x, into: out, matrix.columns)
+        layout, base + rows.lowerBound * width, stride: width, rows: rows.count, by: x, into: out,
+        matrix.columns)
     }
   }
 }
