@@ -7,7 +7,7 @@ import LatheTensor
 ///
 /// The weight fits no cache of the second level: figures are near those of a model's weights.
 func kernelBenchmarks() {
-  let size = 2048
+  let size = 4096
   for (name, encoding) in encodings() {
     guard let matrix = try? filled(encoding, rows: size, columns: size) else { continue }
     let amount = Double(matrix.byteCount) / 1e6

@@ -20,7 +20,6 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
     return samples.compactMap { try? $0.get() }
   }()
 
-  /// Sentences that damage gives must not be about the folder the test happens to use.
   private static func bytes(_ path: String) throws -> [UInt8] {
     [UInt8](try Data(contentsOf: URL(fileURLWithPath: path)))
   }
@@ -176,7 +175,7 @@ struct Damage {
     }
   }
 
-  /// A place to change: in the head most often, where headers stand, in the last quarter of a GGUF's, or anywhere.
+  /// A place to change: mostly in the head, where descriptions stand.
   private mutating func place(in bytes: [UInt8]) -> Int {
     switch Int.random(in: 0..<4, using: &random) {
     case 0: Int.random(in: 0..<bytes.count, using: &random)
