@@ -1,5 +1,5 @@
 public import LatheEncoding
-internal import LatheTensor
+package import LatheTensor
 
 /// A weight matrix as stored, and perhaps a bias.
 public struct Linear: Sendable {
