@@ -39,7 +39,9 @@ struct CalibrationOptions: ParsableArguments {
     return try CalibrationText(calibration, samples: samples ?? 128, length: length, seed: seed).load(
       for: model, tokenizer: try Tokenizer.forModel(at: path, override: tokenizer), threads: team.count
     ) { (name) throws(Problem) in
-      try DataFolder(data).text(for: try ProtocolCatalog.named(name))
+      // The name first: a text that is neither a file nor a corpus is a slip, whatever the data folder holds.
+      let measure = try ProtocolCatalog.named(name)
+      return try DataFolder(data).text(for: measure)
     }
   }
 }

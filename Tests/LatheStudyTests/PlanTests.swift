@@ -1,4 +1,5 @@
 import Foundation
+import LatheEncoding
 import LatheEvaluate
 import LatheQuantize
 import LatheStudy
