@@ -133,7 +133,12 @@ extension EncodedMatrix {
     with kernels: Kernels = .best
   ) {
     if tokens == 1 {
-      team.split(rows, grain: Self.grain(columns)) { range in
+      // A small matrix is done before another thread has woken.
+      if count < 1 << 18 {
+        encoding.multiply(self, rows: 0..<rows, by: x, into: out, with: kernels)
+        return
+      }
+      team.split(rows, grain: max(8, (1 << 16) / columns)) { range in
         encoding.multiply(self, rows: range, by: x, into: out + range.lowerBound, with: kernels)
       }
       return
@@ -163,7 +168,4 @@ extension EncodedMatrix {
       }
     }
   }
-
-  /// Rows a thread takes at a time: enough that waking it pays.
-  private static func grain(_ columns: Int) -> Int { max(8, 32768 / columns) }
 }
