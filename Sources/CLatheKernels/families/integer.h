@@ -18,7 +18,7 @@ static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t
 #endif
 
 /* Codes [start, end) of a tile that lie in one group. */
-LATHE_INLINE void dequantize(const uint8_t *codes, float zero, float scale, float *out, size_t n) {
+LATHE_INLINE void dequantize(const uint8_t *restrict codes, float zero, float scale, float *restrict out, size_t n) {
   for (size_t i = 0; i < n; i++) out[i] = ((float)codes[i] - zero) * scale;
 }
 
@@ -88,7 +88,8 @@ static float dot_integer(const LatheIntegerRow *row, const float *x) { return do
 #endif
 
 static void round_column(
-    const float *w, const float *scale, const float *zero, float top, uint8_t *codes, float *points, size_t n) {
+    const float *restrict w, const float *restrict scale, const float *restrict zero, float top,
+    uint8_t *restrict codes, float *restrict points, size_t n) {
   for (size_t i = 0; i < n; i++) {
     float q = __builtin_nearbyintf(w[i] / scale[i] + zero[i]);
     q = q < 0 ? 0 : q > top ? top : q;

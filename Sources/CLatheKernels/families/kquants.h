@@ -1,6 +1,6 @@
 /* The 256-element super-blocks of GGUF: sub-blocks whose scales are themselves quantized. */
 
-static void decode_q2_k(const uint8_t *row, float *out, size_t n) {
+static void decode_q2_k(const uint8_t *restrict row, float *restrict out, size_t n) {
   for (size_t b = 0; b < n / 256; b++, row += 84) {
     const float d = load_half(row + 80), dmin = load_half(row + 82);
     const uint8_t *q = row + 16;
@@ -15,7 +15,7 @@ static void decode_q2_k(const uint8_t *row, float *out, size_t n) {
   }
 }
 
-static void decode_q3_k(const uint8_t *row, float *out, size_t n) {
+static void decode_q3_k(const uint8_t *restrict row, float *restrict out, size_t n) {
   for (size_t b = 0; b < n / 256; b++, row += 110) {
     const uint8_t *mask = row, *q = row + 32, *packed = row + 96;
     const float d = load_half(row + 108);
@@ -47,7 +47,7 @@ LATHE_INLINE void scale_and_min(const uint8_t *s, int j, int *scale, int *min) {
   }
 }
 
-static void decode_q4_k(const uint8_t *row, float *out, size_t n) {
+static void decode_q4_k(const uint8_t *restrict row, float *restrict out, size_t n) {
   for (size_t b = 0; b < n / 256; b++, row += 144) {
     const float d = load_half(row), dmin = load_half(row + 2);
     const uint8_t *q = row + 16;
@@ -61,7 +61,7 @@ static void decode_q4_k(const uint8_t *row, float *out, size_t n) {
   }
 }
 
-static void decode_q5_k(const uint8_t *row, float *out, size_t n) {
+static void decode_q5_k(const uint8_t *restrict row, float *restrict out, size_t n) {
   for (size_t b = 0; b < n / 256; b++, row += 176) {
     const float d = load_half(row), dmin = load_half(row + 2);
     const uint8_t *high = row + 16, *q = row + 48;
@@ -77,7 +77,7 @@ static void decode_q5_k(const uint8_t *row, float *out, size_t n) {
   }
 }
 
-static void decode_q6_k(const uint8_t *row, float *out, size_t n) {
+static void decode_q6_k(const uint8_t *restrict row, float *restrict out, size_t n) {
   for (size_t b = 0; b < n / 256; b++, row += 210) {
     const float d = load_half(row + 208);
     for (int half = 0; half < 2; half++, out += 128) {
