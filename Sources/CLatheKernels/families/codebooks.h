@@ -100,7 +100,7 @@ static void decode_ternary(
       const size_t g = (start + i) / group;
       size_t end = (g + 1) * group - start;
       if (end > count) end = count;
-      const float scale = float_from_half(scales[g]);
+      const float scale = scale_from_half(scales[g]);
       for (; i < end; i++) out[start + i] = (float)((int)codes5[i] - 1) * scale;
     }
   }

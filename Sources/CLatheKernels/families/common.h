@@ -44,7 +44,12 @@ LATHE_INLINE float float_from_half(uint16_t h) {
   return float_from_bits(sign | (twice < (1u << 27) ? bits_from_float(subnormal) : bits_from_float(normal)));
 }
 
-LATHE_INLINE float load_half(const uint8_t *p) { return float_from_half(load_u16(p)); }
+/* The same for one number at a time, by the instruction where there is one. */
+#ifndef LATHE_OWN_HALF
+LATHE_INLINE float scale_from_half(uint16_t h) { return float_from_half(h); }
+#endif
+
+LATHE_INLINE float load_half(const uint8_t *p) { return scale_from_half(load_u16(p)); }
 
 /* e^x to 1e-7 relative; 0 below -87, finite above 88. */
 LATHE_INLINE float fast_exp(float x) {

@@ -33,7 +33,7 @@ LATHE_INLINE void decode_integer_tile(const LatheIntegerRow *row, size_t start, 
   if (row->group_of_column) {
     for (size_t i = 0; i < count; i++) {
       const size_t g = row->group_of_column[start + i];
-      out[i] = ((float)codes[i] - group_zero(row, g)) * float_from_half(row->scales[g]);
+      out[i] = ((float)codes[i] - group_zero(row, g)) * scale_from_half(row->scales[g]);
     }
     return;
   }
@@ -41,7 +41,7 @@ LATHE_INLINE void decode_integer_tile(const LatheIntegerRow *row, size_t start, 
     const size_t g = (start + i) / row->group;
     size_t end = (g + 1) * row->group - start;
     if (end > count) end = count;
-    dequantize(codes + i, group_zero(row, g), float_from_half(row->scales[g]), out + i, end - i);
+    dequantize(codes + i, group_zero(row, g), scale_from_half(row->scales[g]), out + i, end - i);
     i = end;
   }
 }
@@ -76,7 +76,7 @@ static float dot_integer_by_tile(const LatheIntegerRow *row, const float *x) {
       const size_t g = (start + i) / row->group;
       size_t end = (g + 1) * row->group - start;
       if (end > count) end = count;
-      sum += dot_codes(codes + i, group_zero(row, g), x + start + i, end - i) * float_from_half(row->scales[g]);
+      sum += dot_codes(codes + i, group_zero(row, g), x + start + i, end - i) * scale_from_half(row->scales[g]);
       i = end;
     }
   }

@@ -11,6 +11,9 @@
  * 64 codes in three instructions: a byte permutation gives each 64-bit lane the `width` bytes of its eight codes,
  * a multishift moves each code to a byte of its own, a mask clears its neighbours.
  */
+#define LATHE_OWN_HALF
+static inline __attribute__((always_inline)) float scale_from_half(uint16_t h) { return _cvtsh_ss(h); }
+
 #define LATHE_OWN_UNPACK
 static inline __attribute__((always_inline)) void unpack_width(
     const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
@@ -88,7 +91,7 @@ static inline __attribute__((always_inline)) float dot_width(const LatheIntegerR
 #undef LATHE_LANE
     }
     const __m512 sum = _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d));
-    total = _mm512_fmadd_ps(sum, _mm512_set1_ps(float_from_half(row->scales[g])), total);
+    total = _mm512_fmadd_ps(sum, _mm512_set1_ps(scale_from_half(row->scales[g])), total);
   }
   return _mm512_reduce_add_ps(total);
 }
