@@ -64,8 +64,7 @@ extension GGUFDialect {
   }
 
   private static func tensor(_ name: String, _ matrix: EncodedMatrix) throws(Problem) -> TensorSource {
-    let stored =
-      (matrix.encoding as? StoredBlocks)?.layout.name ?? (matrix.encoding as? BlockGrid)?.kind.rawValue
+    let stored = matrix.encoding.storedLayout?.name
     guard let stored, let type = StorageType.all.first(where: { $0.name == stored && $0.ggufID != nil })
     else {
       throw Problem(
