@@ -7,7 +7,7 @@ struct StudyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "study",
     abstract: "Measure models under recipes by a plan, and write the comparison as a report.",
-    usage: "lathe study <plan> [--out <folder>] [--data <folder>] [--json] [--threads n]",
+    usage: "lathe study <plan> [--out <folder>] [--data <folder>] [<options>]",
     discussion: """
       A plan is a YAML file; Studies/demo.yml is one:
 
