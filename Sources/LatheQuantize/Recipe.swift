@@ -36,6 +36,22 @@ public struct Recipe: Codable, Hashable, Sendable {
     }
   }
 
+  /// The recipe without the roles whose weights its first rule's encoding cannot hold, and these roles.
+  ///
+  /// GGUF's blocks do not fit every width; such weights stay as they are, as llama.cpp's tools leave them.
+  public func leavingOutMisfits(of model: Model) -> (recipe: Recipe, misfits: [Role]) {
+    guard let rule = rules.first, let block = model.blocks.first else { return (self, []) }
+    let fitting = Role.allCases.filter { role in
+      block.weights[role].map {
+        (try? rule.storage.parts(rows: $0.weight.rows, columns: $0.weight.columns)) != nil
+      } ?? true
+    }
+    if fitting.count == Role.allCases.count || fitting.isEmpty { return (self, []) }
+    var copy = self
+    copy.rules[0].sites = fitting.map { "*.\($0.rawValue)" }.joined(separator: "|")
+    return (copy, Role.allCases.filter { !fitting.contains($0) })
+  }
+
   /// The recipe as JSON with sorted keys: equal recipes give equal text.
   public var text: String {
     let encoder = JSONEncoder()

@@ -62,7 +62,7 @@ struct Quantize: ParsableCommand {
   func run() throws {
     try checkOutput()
     let model = try Model(reading: self.model)
-    let recipe = try makeRecipe()
+    let recipe = try makeRecipe(for: model)
     try recipe.validate(for: model)
     if dryRun { return try preview(model, recipe) }
     // All that can be refused is refused before the work.
@@ -108,7 +108,7 @@ struct Quantize: ParsableCommand {
     }
   }
 
-  private func makeRecipe() throws(Problem) -> Recipe {
+  private func makeRecipe(for model: Model) throws(Problem) -> Recipe {
     if let recipe { return try Recipe(reading: recipe) }
     var options: [(key: String, value: String)] = []
     for setting in settings {
@@ -121,7 +121,15 @@ struct Quantize: ParsableCommand {
     let request = GridRequest(
       bits: bits ?? 4, groupSize: groupSize == 0 ? nil : groupSize ?? 128, isSymmetric: symmetric,
       isForGGUF: format == .gguf)
-    return Recipe(method: method.method, grid: try EncodingCatalog.grid(for: request))
+    let whole = Recipe(method: method.method, grid: try EncodingCatalog.grid(for: request))
+    guard format == .gguf else { return whole }
+    let (fitting, misfits) = whole.leavingOutMisfits(of: model)
+    for role in misfits {
+      Output.note(
+        "note: \(role.rawValue) stays as it is: its \(model.configuration.shape(of: role).columns) columns"
+          + " are no whole number of blocks")
+    }
+    return fitting
   }
 
   private struct Preview: Encodable {
