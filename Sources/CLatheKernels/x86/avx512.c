@@ -7,16 +7,19 @@
   __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi"), min_vector_width(512))), \
   apply_to = function)
 
-/*
- * 64 codes in three instructions: a byte permutation gives each 64-bit lane the `width` bytes of its eight codes,
- * a multishift moves each code to a byte of its own, a mask clears its neighbours.
- */
 #define LATHE_OWN_HALF
 static inline __attribute__((always_inline)) float scale_from_half(uint16_t h) { return _cvtsh_ss(h); }
 
 #define LATHE_OWN_UNPACK
-static inline __attribute__((always_inline)) void unpack_width(
-    const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
+/*
+ * 64 codes in three instructions: a byte permutation gives each 64-bit lane the `width` bytes of its eight codes,
+ * a multishift moves each code to a byte of its own, a mask clears its neighbours.
+ */
+typedef struct {
+  __m512i permutation, shift, mask;
+} Spread;
+
+static inline __attribute__((always_inline)) Spread spread_of(const uint32_t width) {
   uint8_t order[64], shifts[64];
   /* With the width known these loops are done at compile time. */
   for (uint32_t lane = 0; lane < 8; lane++) {
@@ -25,31 +28,28 @@ static inline __attribute__((always_inline)) void unpack_width(
       shifts[8 * lane + k] = (uint8_t)(k * width);
     }
   }
-  const __m512i permutation = _mm512_loadu_si512(order), shift = _mm512_loadu_si512(shifts);
-  const __m512i mask = _mm512_set1_epi8((char)((1u << width) - 1));
+  return (Spread){
+    _mm512_loadu_si512(order), _mm512_loadu_si512(shifts), _mm512_set1_epi8((char)((1u << width) - 1))};
+}
+
+static inline __attribute__((always_inline)) __m512i spread(const Spread s, const __m512i bytes) {
+  const __m512i lanes = _mm512_permutexvar_epi8(s.permutation, bytes);
+  return _mm512_and_si512(_mm512_multishift_epi64_epi8(s.shift, lanes), s.mask);
+}
+
+static inline __attribute__((always_inline)) void unpack_width(
+    const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
+  const Spread tables = spread_of(width);
   for (size_t i = 0; i < n; i += 64, packed += 8 * width) {
     const size_t left = n - i < 64 ? n - i : 64;
     const uint64_t readable = left == 64 && width == 8 ? ~0ull : (1ull << ((left * width + 7) / 8)) - 1;
     const uint64_t writable = left == 64 ? ~0ull : (1ull << left) - 1;
     const __m512i bytes = _mm512_maskz_loadu_epi8(readable, packed);
-    const __m512i lanes = _mm512_permutexvar_epi8(permutation, bytes);
-    const __m512i spread = _mm512_and_si512(_mm512_multishift_epi64_epi8(shift, lanes), mask);
-    _mm512_mask_storeu_epi8(codes + i, writable, spread);
+    _mm512_mask_storeu_epi8(codes + i, writable, spread(tables, bytes));
   }
 }
 
-static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t n) {
-  switch (width) {
-    case 1: unpack_width(packed, 1, codes, n); break;
-    case 2: unpack_width(packed, 2, codes, n); break;
-    case 3: unpack_width(packed, 3, codes, n); break;
-    case 4: unpack_width(packed, 4, codes, n); break;
-    case 5: unpack_width(packed, 5, codes, n); break;
-    case 6: unpack_width(packed, 6, codes, n); break;
-    case 7: unpack_width(packed, 7, codes, n); break;
-    default: memcpy(codes, packed, n);
-  }
-}
+#include "../families/widths.h"
 
 #define LATHE_SET_NAME "avx512"
 #define LATHE_OWN_DOT_INTEGER
@@ -60,15 +60,7 @@ static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t
  * become floats. A group's sum is scaled as a vector; one horizontal sum ends the row.
  */
 static inline __attribute__((always_inline)) float dot_width(const LatheIntegerRow *row, const float *x, const uint32_t width) {
-  uint8_t order[64], shifts[64];
-  for (uint32_t lane = 0; lane < 8; lane++) {
-    for (uint32_t k = 0; k < 8; k++) {
-      order[8 * lane + k] = (uint8_t)(lane * width + (k < width ? k : 0));
-      shifts[8 * lane + k] = (uint8_t)(k * width);
-    }
-  }
-  const __m512i permutation = _mm512_loadu_si512(order), shift = _mm512_loadu_si512(shifts);
-  const __m512i mask = _mm512_set1_epi8((char)((1u << width) - 1));
+  const Spread tables = spread_of(width);
   const uint64_t readable = width == 8 ? ~0ull : (1ull << (8 * width)) - 1;
   const uint8_t *packed = row->codes;
   __m512 total = _mm512_setzero_ps();
@@ -78,10 +70,7 @@ static inline __attribute__((always_inline)) float dot_width(const LatheIntegerR
     __m512 a = _mm512_setzero_ps(), b = a, c = a, d = a;
     for (size_t i = start; i < start + row->group; i += 64, packed += 8 * width) {
       __m512i codes = _mm512_maskz_loadu_epi8(readable, packed);
-      if (width < 8) {
-        codes = _mm512_permutexvar_epi8(permutation, codes);
-        codes = _mm512_and_si512(_mm512_multishift_epi64_epi8(shift, codes), mask);
-      }
+      if (width < 8) codes = spread(tables, codes);
 #define LATHE_LANE(k) \
   _mm512_sub_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32(codes, k))), zero)
       a = _mm512_fmadd_ps(LATHE_LANE(0), _mm512_loadu_ps(x + i), a);
