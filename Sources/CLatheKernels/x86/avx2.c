@@ -5,11 +5,11 @@
 #include <string.h>
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,bmi,bmi2"))), apply_to = function)
 
-/* Eight codes at a time: one deposit spreads `width` bytes of codes over eight bytes. */
 #define LATHE_OWN_HALF
 static inline __attribute__((always_inline)) float scale_from_half(uint16_t h) { return _cvtsh_ss(h); }
 
 #define LATHE_OWN_UNPACK
+/* Eight codes at a time: one deposit spreads `width` bytes of codes over eight bytes. */
 static inline __attribute__((always_inline)) void unpack_width(
     const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
   const uint64_t mask = 0x0101010101010101ull * ((1u << width) - 1);
