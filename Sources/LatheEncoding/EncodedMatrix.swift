@@ -98,6 +98,25 @@ public struct EncodedMatrix: Sendable {
     return out
   }
 
+  /// The numbers as plain floats of a layout: F32, F16 or BF16.
+  ///
+  /// - Throws: `Problem` of kind `usage` where the layout is another, or F16 cannot hold a number.
+  public func numbers(as layout: StoredLayout, with kernels: Kernels = .best) throws(Problem) -> Bytes {
+    if encoding.storedLayout == layout { return parts[0] }
+    let values = decoded(with: kernels).values
+    switch layout.name {
+    case "F32": return Bytes(elements: values)
+    case "BF16": return Bytes(elements: values.map(HalfPrecision.brainBits))
+    case "F16":
+      if let large = values.first(where: { abs($0) > HalfPrecision.largest }) {
+        throw Problem(.usage, "F16 cannot hold the weight \(large)", cure: "choose 32 bits")
+      }
+      return Bytes(elements: values.map(HalfPrecision.bits))
+    default:
+      throw Problem(.usage, "numbers cannot be written as \(layout.name)", cure: "choose F32, F16 or BF16")
+    }
+  }
+
   /// The rows in the order `order` names them, copied as stored.
   public func selectingRows(_ order: [Int]) throws(Problem) -> EncodedMatrix {
     var chosen: [String: Bytes] = [:]

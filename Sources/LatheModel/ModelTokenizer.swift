@@ -71,14 +71,33 @@ extension GGUFVocabulary {
   /// The `tokenizer.` part of a GGUF's metadata for the model at `path`: as it is where that is a GGUF itself, else made
   /// from its tokenizer.
   ///
+  /// - Parameter size: the number of tokens the model knows.
   /// - Throws: `Problem` where there is no tokenizer, or GGUF cannot express it.
   public static func metadata(
-    forModelAt path: String, override: String? = nil
+    forModelAt path: String, size: Int, override: String? = nil
   ) throws(Problem) -> [(key: String, value: MetadataValue)] {
     if override == nil, let format = try? FormatCatalog.format(of: path), format is GGUF.Type {
       return try Checkpoint(reading: path).orderedMetadata.filter { $0.key.hasPrefix("tokenizer.") }
     }
-    return try Tokenizer.forModel(at: path, override: override).ggufVocabulary().metadata
+    var vocabulary = try Tokenizer.forModel(at: path, override: override).ggufVocabulary()
+    try vocabulary.pad(to: size)
+    return vocabulary.metadata
+  }
+
+  /// Adds unused tokens up to `size`: models have rows that no token names.
+  ///
+  /// - Throws: `Problem` of kind `usage` where there are more tokens than rows.
+  mutating func pad(to size: Int) throws(Problem) {
+    guard tokens.count <= size else {
+      throw Problem(
+        .usage, "the tokenizer has \(tokens.count) tokens, the model \(size)",
+        cure: "they do not belong together")
+    }
+    for id in tokens.count..<size {
+      tokens.append(Array("[PAD\(id)]".utf8))
+      if !types.isEmpty { types.append(5) }
+      if !scores.isEmpty { scores.append(-1e6) }
+    }
   }
 
   /// The keys and values that GGUF files hold.

@@ -30,7 +30,10 @@ struct Quantize: ParsableCommand {
       "How codes are chosen: \(MethodCatalog.names.joined(separator: ", ")) (default: rtn).",
       valueName: "name"))
   var method: String?
-  @Option(help: ArgumentHelp("The width of a code, 1 to 8; 1.58 for ternary (default: 4).", valueName: "b"))
+  @Option(
+    help: ArgumentHelp(
+      "The width of a code, 1 to 8; 1.58 for ternary; 16 or 32 to convert to GGUF (default: 4).",
+      valueName: "b"))
   var bits: Double?
   @Option(
     help: ArgumentHelp("Neighbours that share a scale; 0 for whole rows (default: 128).", valueName: "n"))
@@ -62,13 +65,17 @@ struct Quantize: ParsableCommand {
   func run() throws {
     try checkOutput()
     let model = try Model(reading: self.model)
+    if format == .gguf, recipe == nil, let bits, bits == 16 || bits == 32 {
+      return try convert(model, bits: bits)
+    }
     let recipe = try makeRecipe(for: model)
     try recipe.validate(for: model)
     if dryRun { return try preview(model, recipe) }
     // All that can be refused is refused before the work.
     var vocabulary: [(key: String, value: MetadataValue)] = []
     if format == .gguf {
-      vocabulary = try GGUFVocabulary.metadata(forModelAt: self.model, override: tokenizer.tokenizer)
+      vocabulary = try GGUFVocabulary.metadata(
+        forModelAt: self.model, size: model.configuration.vocabularySize, override: tokenizer.tokenizer)
     } else if let tokenizer = tokenizer.tokenizer {
       _ = try Tokenizer.load(path: tokenizer)
     }
@@ -91,6 +98,22 @@ struct Quantize: ParsableCommand {
         as: out, vocabulary: vocabulary, name: URL(fileURLWithPath: self.model).lastPathComponent)
     }
     try summarize(recipe)
+  }
+
+  /// Writes the weights as floats: at 16 bits as BF16 where that is what they are, else as F16.
+  private func convert(_ model: Model, bits: Double) throws {
+    let source = model.embedding.encoding.storedLayout?.name
+    let name = bits == 32 ? "F32" : source == "BF16" ? "BF16" : "F16"
+    let vocabulary = try GGUFVocabulary.metadata(
+      forModelAt: self.model, size: model.configuration.vocabularySize, override: tokenizer.tokenizer)
+    if dryRun {
+      Output.line("\(name): \(Format.bytes(model.parameterCount * Int(bits) / 8))")
+      return
+    }
+    try GGUFDialect.write(
+      model, vocabulary: vocabulary, name: URL(fileURLWithPath: self.model).lastPathComponent,
+      as: StoredLayout.named(name), to: out)
+    try summarize(Recipe(name: name, rules: []))
   }
 
   /// Refuses a name that is taken, or lies in no folder, before any work is done for it.

@@ -156,6 +156,28 @@ import Testing
     }
   }
 
+  @Test("a model converts to floats in GGUF without loss", arguments: [16, 32])
+  func floats(bits: Int) throws {
+    let scratch = try Scratch()
+    let out = scratch.path("floats.gguf")
+    let done = try Command.run(
+      "quantize", Sample.model, out, "--bits", "\(bits)", "--format", "gguf", "--json"
+    ).json()
+    #expect(done["bits_per_block_weight"] as? Double == Double(bits))
+    let text = try scratch.write(String(repeating: "It was the best of times. ", count: 60), to: "text")
+    let found = try [Sample.model, out].map {
+      try Command.run("eval", $0, "--text", text, "--window", "64", "--limit", "3", "--json").json()["nll"]
+        as? Double ?? 0
+    }
+    #expect(abs(found[0] - found[1]) < 1e-5)
+    // A tokenizer of more tokens than the model has is another model's.
+    let other = try Command.run(
+      "quantize", TestData.fixture("model/mha"), scratch.path("other.gguf"), "--bits", "\(bits)", "--format",
+      "gguf", "--tokenizer", Sample.model + "/tokenizer.model")
+    #expect(other.status == 64 && other.sentence.contains("4096"), "\(other)")
+    #expect(scratch.names == ["floats.gguf", "text"])
+  }
+
   @Test("every form of a model has one tokenization")
   func tokenization() throws {
     let scratch = try Scratch()

@@ -12,13 +12,16 @@ extension GGUFDialect {
   /// - Parameters:
   ///   - vocabulary: the `tokenizer.` part of the metadata.
   ///   - name: `general.name`.
+  ///   - floats: a layout of plain floats that all weights are widened to; nil leaves them as they are.
   /// - Throws: `Problem` of kind `usage` where a weight's encoding is not one of GGUF's, or the file cannot be written.
   public static func write(
-    _ model: Model, vocabulary: [(key: String, value: MetadataValue)], name: String, to path: String
+    _ model: Model, vocabulary: [(key: String, value: MetadataValue)], name: String,
+    as floats: StoredLayout? = nil,
+    to path: String
   ) throws(Problem) {
-    var tensors = [try tensor("token_embd.weight", model.embedding)]
+    var tensors = [try tensor("token_embd.weight", model.embedding, as: floats)]
     tensors.append(vector("output_norm.weight", model.finalNorm))
-    if let head = model.head { tensors.append(try tensor("output.weight", head.weight)) }
+    if let head = model.head { tensors.append(try tensor("output.weight", head.weight, as: floats)) }
     if let factors = model.configuration.rotary.frequencyFactors(
       dimension: model.configuration.headDimension),
       !isLinear(model.configuration.rotary.scaling)
@@ -34,16 +37,14 @@ extension GGUFDialect {
         guard let linear = block.weights[role] else { continue }
         let name = names.name(of: Site(layer, role))
         let order = rowOrder(role, model)
-        tensors.append(
-          try tensor(
-            name + ".weight",
-            order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight))
+        tensors.append(try tensor(name + ".weight", linear.weight, as: floats, order: order))
         if let bias = linear.bias {
           tensors.append(vector(name + ".bias", order.map { $0.map { bias[$0] } } ?? bias))
         }
       }
     }
-    try GGUF.write(tensors, metadata: metadata(model, name: name) + vocabulary, to: path)
+    let type = fileType(floats?.name ?? model.blocks.first?.weights[.gate]?.weight.encoding.label ?? "")
+    try GGUF.write(tensors, metadata: metadata(model, name: name, fileType: type) + vocabulary, to: path)
   }
 
   /// Where each row of a query or key weight comes from, if its order must change: pairs that lie half a head apart
@@ -63,16 +64,20 @@ extension GGUFDialect {
     if case .linear = scaling { true } else { false }
   }
 
-  private static func tensor(_ name: String, _ matrix: EncodedMatrix) throws(Problem) -> TensorSource {
-    let stored = matrix.encoding.storedLayout?.name
-    guard let stored, let type = StorageType.all.first(where: { $0.name == stored && $0.ggufID != nil })
-    else {
+  /// A weight on its way into the file: its rows in `order`, its numbers widened to `floats`, when its turn comes.
+  private static func tensor(
+    _ name: String, _ matrix: EncodedMatrix, as floats: StoredLayout?, order: [Int]? = nil
+  ) throws(Problem) -> TensorSource {
+    let layout = floats ?? matrix.encoding.storedLayout
+    guard let type = StorageType.all.first(where: { $0.name == layout?.name && $0.ggufID != nil }) else {
       throw Problem(
         .usage, "weight \(name) is encoded as \(matrix.encoding.label), which GGUF does not have",
-        cure: "choose 4, 5 or 8 bits with --format gguf, or --format native")
+        cure: "choose 4, 5, 8, 16 or 32 bits with --format gguf, or --format native")
     }
     return TensorSource(name: name, type: type, shape: [matrix.rows, matrix.columns]) { () throws(Problem) in
-      matrix.parts[0]
+      let ordered = try order.map { (order) throws(Problem) in try matrix.selectingRows(order) } ?? matrix
+      return try floats.map { (layout) throws(Problem) in try ordered.numbers(as: layout) }
+        ?? ordered.parts[0]
     }
   }
 
@@ -82,12 +87,14 @@ extension GGUFDialect {
     }
   }
 
-  private static func metadata(_ model: Model, name: String) -> [(key: String, value: MetadataValue)] {
+  private static func metadata(_ model: Model, name: String, fileType: Int) -> [(
+    key: String, value: MetadataValue
+  )] {
     let c = model.configuration, prefix = model.architecture.ggufName + "."
     func count(_ value: Int) -> MetadataValue { .uint32(UInt32(clamping: value)) }
     var values: [(key: String, value: MetadataValue)] = [
       ("general.architecture", .string(model.architecture.ggufName)), ("general.name", .string(name)),
-      ("general.file_type", count(fileType(of: model))), ("general.quantization_version", count(2)),
+      ("general.file_type", count(fileType)), ("general.quantization_version", count(2)),
       (prefix + "context_length", count(c.contextLength)), (prefix + "embedding_length", count(c.hiddenSize)),
       (prefix + "block_count", count(c.layers)), (prefix + "feed_forward_length", count(c.feedForwardSize)),
       (prefix + "attention.head_count", count(c.heads)),
@@ -107,12 +114,12 @@ extension GGUFDialect {
   }
 
   /// llama.cpp's number for the type most weights have.
-  private static func fileType(of model: Model) -> Int {
+  private static func fileType(_ type: String) -> Int {
     let numbers = [
       "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 12,
       "Q4_K": 15, "Q5_K": 17,
       "Q6_K": 18, "BF16": 32,
     ]
-    return numbers[model.blocks.first?.weights[.gate]?.weight.encoding.label ?? ""] ?? 1
+    return numbers[type] ?? 1
   }
 }
