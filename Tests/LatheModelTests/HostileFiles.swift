@@ -82,7 +82,8 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
 
   private static func gguf() throws -> HostileSample {
     let model = try Model(reading: TestData.fixture("model/rope-llama3"))
-    let vocabulary = try GGUFVocabulary.metadata(forModelAt: TestData.packageFolder + "/Models/novella-6m")
+    let vocabulary = try GGUFVocabulary.metadata(
+      forModelAt: TestData.packageFolder + "/Models/novella-6m", size: 4096)
     return HostileSample(
       testDescription: "GGUF", opens: "model.gguf",
       files: [
