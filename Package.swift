@@ -70,7 +70,8 @@ let package = Package(
   platforms: [.macOS(.v15), .iOS(.v18)],
   products: [
     .executable(name: "lathe", targets: ["lathe"]),
-    .library(name: "LatheModel", targets: ["LatheModel"]),
+    .library(
+      name: "LatheModel", targets: ["LatheModel", "LatheText", "LatheEncoding", "LatheFormats", "LatheTensor"]),
     .library(name: "LatheQuantize", targets: ["LatheQuantize"]),
     .library(name: "LatheEvaluate", targets: ["LatheEvaluate"]),
     .library(name: "LatheStudy", targets: ["LatheStudy"]),
