@@ -71,7 +71,8 @@ let package = Package(
   products: [
     .executable(name: "lathe", targets: ["lathe"]),
     .library(
-      name: "LatheModel", targets: ["LatheModel", "LatheText", "LatheEncoding", "LatheFormats", "LatheTensor"]),
+      name: "LatheModel",
+      targets: ["LatheModel", "LatheText", "LatheEncoding", "LatheFormats", "LatheTensor"]),
     .library(name: "LatheQuantize", targets: ["LatheQuantize"]),
     .library(name: "LatheEvaluate", targets: ["LatheEvaluate"]),
     .library(name: "LatheStudy", targets: ["LatheStudy"]),
