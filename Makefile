@@ -24,7 +24,7 @@ check: dependencies-check
 
 ## Measure speed; see Documentation/Performance.md.
 bench: dependencies
-	swift run --package-path Benchmarks -c release
+	cd Benchmarks && swift package --disable-sandbox benchmark
 
 dependencies:
 	@Scripts/install-dependencies build
