@@ -83,6 +83,7 @@ public final class Inference {
         model.embedding, rows: Int(token)..<Int(token) + 1, into: out + i * configuration.hiddenSize,
         with: .best)
     }
+    model.residualRotation?.apply(to: out, count: tokens.count)
   }
 
   /// The hidden states after the last block; valid until the next call.
@@ -102,6 +103,7 @@ public final class Inference {
   fileprivate func head(
     _ hidden: UnsafeMutablePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>
   ) {
+    model.residualRotation?.invert(hidden, count: tokens)
     normalize(hidden, model.finalNorm, tokens, into: hidden)
     model.effectiveHead(hidden, tokens: tokens, into: out, team: team)
   }

@@ -1,22 +1,77 @@
 public import LatheEncoding
 package import LatheTensor
 
-/// A weight matrix as stored, and perhaps a bias.
+/// A weight matrix as stored, what happens to its inputs, and perhaps a bias.
 public struct Linear: Sendable {
   /// The weight, one row for each output.
   public var weight: EncodedMatrix
   /// Added to the outputs.
   public var bias: [Float]?
+  /// What happens to the inputs before the product, in order.
+  public var input: [InputStep] = []
+  /// The basis the weight's outputs are in: they are turned back before the bias is added.
+  public var output: Rotation?
 
   /// A weight and perhaps a bias.
   public init(weight: EncodedMatrix, bias: [Float]? = nil) { (self.weight, self.bias) = (weight, bias) }
+
+  /// The bytes of the weight and of everything stored for it but the bias.
+  public var byteCount: Int {
+    input.reduce(weight.byteCount) { sum, step in
+      if case .scale(let factors) = step { sum + 2 * factors.count } else { sum }
+    }
+  }
+
+  /// How inputs become whole numbers, if they do.
+  public var activations: ActivationGrid? {
+    for case .quantize(let grid) in input { return grid }
+    return nil
+  }
+
+  /// The same product on unrounded inputs.
+  package var withoutActivationGrid: Linear {
+    var copy = self
+    copy.input.removeAll { if case .quantize = $0 { true } else { false } }
+    return copy
+  }
 
   /// `out[t] = W · x[t] + b` for `tokens` contiguous vectors.
   package func callAsFunction(
     _ x: UnsafePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>, team: ThreadTeam
   ) {
-    weight.multiply(x, tokens: tokens, into: out, team: team)
+    if input.isEmpty {
+      weight.multiply(x, tokens: tokens, into: out, team: team)
+    } else {
+      let scratch = FloatBuffer(tokens * weight.columns)
+      scratch.pointer.update(from: x, count: scratch.count)
+      prepare(scratch.pointer, tokens: tokens, team: team)
+      if let grid = activations {
+        let codes = ActivationCodes(scratch.pointer, tokens: tokens, width: weight.columns, grid: grid)
+        codes.multiply(weight, into: out, team: team)
+      } else {
+        weight.multiply(scratch.pointer, tokens: tokens, into: out, team: team)
+      }
+    }
+    if let output { split(tokens, team) { output.invert(out + $0.lowerBound * weight.rows, count: $0.count) } }
     guard let bias else { return }
     for t in 0..<tokens { Kernels.best.add(bias, to: out + t * bias.count, bias.count) }
+  }
+
+  /// Takes `tokens` vectors through every step but rounding, in place.
+  package func prepare(_ x: UnsafeMutablePointer<Float>, tokens: Int, team: ThreadTeam) {
+    let width = weight.columns
+    for step in input {
+      switch step {
+      case .scale(let factors):
+        for t in 0..<tokens { for j in 0..<width { x[t * width + j] *= factors[j] } }
+      case .rotate(let rotation):
+        split(tokens, team) { rotation.apply(to: x + $0.lowerBound * width, count: $0.count) }
+      case .quantize: break
+      }
+    }
+  }
+
+  private func split(_ tokens: Int, _ team: ThreadTeam, _ body: (Range<Int>) -> Void) {
+    if tokens < 8 { body(0..<tokens) } else { team.split(tokens, grain: 4, body) }
   }
 }

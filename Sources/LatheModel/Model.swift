@@ -15,6 +15,9 @@ public struct Model: Sendable {
   public var finalNorm: [Float]
   /// The head; nil where the embedding serves as one.
   public var head: Linear?
+  /// The basis the hidden states are in between the blocks: they are turned into it after the embedding, and back
+  /// before the last norm. Embedding and head stay as they are.
+  public var residualRotation: Rotation?
 
   /// What multiplies the last hidden state.
   public var effectiveHead: Linear { head ?? Linear(weight: embedding) }
@@ -34,7 +37,7 @@ public struct Model: Sendable {
     var bytes = 0, weights = 0
     for block in blocks {
       for linear in block.weights.values {
-        bytes += linear.weight.byteCount
+        bytes += linear.byteCount
         weights += linear.weight.count
       }
     }
@@ -49,7 +52,7 @@ public struct Model: Sendable {
     var bytes = embedding.byteCount + 4 * finalNorm.count + (head?.weight.byteCount ?? 0)
     for block in blocks {
       bytes += 4 * (block.attentionNorm.count + block.feedForwardNorm.count)
-      for linear in block.weights.values { bytes += linear.weight.byteCount + 4 * (linear.bias?.count ?? 0) }
+      for linear in block.weights.values { bytes += linear.byteCount + 4 * (linear.bias?.count ?? 0) }
     }
     return bytes
   }
@@ -73,6 +76,9 @@ public struct Model: Sendable {
       try check("the head", (head.weight.rows, head.weight.columns), (c.vocabularySize, c.hiddenSize))
     }
     try check("the last norm", (1, finalNorm.count), (1, c.hiddenSize))
+    if let residualRotation {
+      try check("the rotation of the hidden states", (1, residualRotation.size), (1, c.hiddenSize))
+    }
     for (layer, block) in blocks.enumerated() {
       try check("the attention norm of layer \(layer)", (1, block.attentionNorm.count), (1, c.hiddenSize))
       try check(
@@ -85,6 +91,18 @@ public struct Model: Sendable {
           "weight \(Site(layer, role))", (linear.weight.rows, linear.weight.columns), c.shape(of: role))
         if let bias = linear.bias {
           try check("bias \(Site(layer, role))", (1, bias.count), (1, c.shape(of: role).rows))
+        }
+        for step in linear.input {
+          switch step {
+          case .scale(let factors):
+            try check("the input scale of \(Site(layer, role))", (1, factors.count), (1, c.shape(of: role).columns))
+          case .rotate(let rotation):
+            try check("the rotation of \(Site(layer, role))", (1, rotation.size), (1, c.shape(of: role).columns))
+          case .quantize: break
+          }
+        }
+        if let output = linear.output {
+          try check("the output rotation of \(Site(layer, role))", (1, output.size), (1, c.shape(of: role).rows))
         }
       }
     }

@@ -43,8 +43,9 @@ extension Model {
     with recipe: Recipe, calibratingOn calibration: Calibration? = nil, team: ThreadTeam
   ) throws(Problem) -> Model {
     let store = MemoryStore()
-    try Quantizer(self, recipe: recipe, calibration: calibration, team: team).run(into: store)
-    var copy = self
+    let quantizer = try Quantizer(self, recipe: recipe, calibration: calibration, team: team)
+    try quantizer.run(into: store)
+    var copy = quantizer.model
     copy.blocks = store.blocks
     return copy
   }

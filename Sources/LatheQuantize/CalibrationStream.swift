@@ -26,18 +26,63 @@ public final class CalibrationStream {
 
   private var sampleWidth: Int { calibration.length * inference.configuration.hiddenSize }
 
-  /// What the weights at `input` of the block see in the quantized stream.
-  func observe(_ input: BlockInput, of block: Block) -> Evidence {
-    let sum = SecondMomentSum(width: inference.configuration.width(of: input), team: inference.team)
-    let copy = FloatBuffer(sampleWidth)
+  /// What the weights at `input` of the block see.
+  ///
+  /// - Parameters:
+  ///   - block: the block at work, whose weights before `input` may be quantized already.
+  ///   - reference: the block that the original stream passes.
+  ///   - kinds: what to gather.
+  ///   - inOriginal: whether the original stream is observed instead of the quantized one.
+  func observe(
+    _ input: BlockInput, of block: Block, reference: Block, gathering kinds: EvidenceKinds, inOriginal: Bool = false
+  ) -> Evidence {
+    let configuration = inference.configuration, team = inference.team
+    let width = configuration.width(of: input), hidden = configuration.hiddenSize
+    let compares = !kinds.isDisjoint(with: [.mismatch, .residual])
+    let addsToHidden = input == .attentionOutput || input == .feedForwardHidden
+    let moment = kinds.contains(.secondMoment) ? SecondMomentSum(width: width, team: team) : nil
+    let mismatch = kinds.contains(.mismatch) ? CrossSum(height: width, width: width, team: team) : nil
+    let residual =
+      kinds.contains(.residual) && addsToHidden ? CrossSum(height: hidden, width: width, team: team) : nil
+    var magnitudes = kinds.contains(.magnitudes) ? MagnitudeSums(width: width) : nil
+    let copy = FloatBuffer(sampleWidth), exact = FloatBuffer(compares ? sampleWidth : 0)
+    let exactInput = FloatBuffer(compares ? calibration.length * width : 0)
+    var count = 0
     for i in calibration.samples.indices {
-      copy.pointer.update(from: quantized.pointer + i * sampleWidth, count: sampleWidth)
+      if compares {
+        exact.pointer.update(from: original.pointer + i * sampleWidth, count: sampleWidth)
+        inference.run(reference, on: exact.pointer, tokens: calibration.length, cache: cache, upTo: input) {
+          place, x, rows in
+          if place == input { exactInput.pointer.update(from: x, count: rows * width) }
+        }
+      }
+      let stream = inOriginal ? original : quantized
+      copy.pointer.update(from: stream.pointer + i * sampleWidth, count: sampleWidth)
       inference.run(block, on: copy.pointer, tokens: calibration.length, cache: cache, upTo: input) {
         place, x, rows in
-        if place == input { sum.add(x, rows) }
+        guard place == input else { return }
+        count += rows
+        moment?.add(x, rows)
+        magnitudes?.add(x, rows)
+        mismatch?.add(exactInput.pointer, minus: x, by: x, rows)
+        // Until the weight's outputs are added, the hidden state is what they will be added to.
+        residual?.add(exact.pointer, minus: copy.pointer, by: x, rows)
       }
     }
-    return sum.evidence()
+    return Evidence(
+      count: count, secondMoment: moment?.mean(), meanMagnitude: magnitudes?.mean, maximum: magnitudes?.maximum,
+      mismatch: mismatch?.mean(), residual: residual?.mean())
+  }
+
+  /// The hidden states after `block` for the first `sequences` of the original stream.
+  func outputs(of block: Block, sequences: Int) -> FloatBuffer {
+    let count = min(sequences, calibration.samples.count)
+    let out = FloatBuffer(count * sampleWidth)
+    out.pointer.update(from: original.pointer, count: out.count)
+    for i in 0..<count {
+      inference.run(block, on: out.pointer + i * sampleWidth, tokens: calibration.length, cache: cache)
+    }
+    return out
   }
 
   /// Carries both streams past the block; returns the relative squared error of the quantized one.

@@ -65,7 +65,44 @@ extension Grid {
   }
 }
 
+extension Grid {
+  /// The points nearest to a weight, and their codes column after column.
+  ///
+  /// - Parameter columns: the weight with one of its columns in each row; overwritten with the points.
+  func roundToNearest(_ columns: inout Matrix, under parameters: [Parameters]) -> [UInt8] {
+    let rows = columns.columns
+    var codes = [UInt8](repeating: 0, count: columns.values.count)
+    var points = [Float](repeating: 0, count: rows)
+    codes.withUnsafeMutableBufferPointer { codes in
+      columns.values.withUnsafeMutableBufferPointer { values in
+        points.withUnsafeMutableBufferPointer { points in
+          guard let codes = codes.baseAddress, let values = values.baseAddress, let points = points.baseAddress
+          else { return }
+          for j in 0..<columns.rows {
+            let column = values + j * rows
+            round(column, count: rows, under: parameters[group(of: j)], codes: codes + j * rows, points: points)
+            column.update(from: points, count: rows)
+          }
+        }
+      }
+    }
+    return codes
+  }
+}
+
 extension Matrix {
+  /// The weight rounded to the nearest points of a grid, its rows split over the threads of `team`.
+  func nearest(on grid: some Grid, team: ThreadTeam) -> Matrix {
+    let slice = max(16, (rows + team.count - 1) / team.count)
+    let pieces = Slots<[Float]>((rows + slice - 1) / slice)
+    team.run(pieces.count) { piece in
+      var columns = self.rows(piece * slice..<min((piece + 1) * slice, rows)).transposed()
+      _ = grid.roundToNearest(&columns, under: grid.fitGroups(of: columns, searching: false))
+      pieces[piece] = columns.transposed().values
+    }
+    return Matrix(rows: rows, columns: columns, values: pieces.values.flatMap { $0 })
+  }
+
   /// A run of rows, copied.
   func rows(_ range: Range<Int>) -> Matrix {
     Matrix(

@@ -1,3 +1,4 @@
+internal import LatheModel
 public import LatheTensor
 internal import Synchronization
 
@@ -11,6 +12,12 @@ public struct EvidenceKinds: OptionSet, Hashable, Sendable {
 
   /// The mean of `x · xᵀ`: the Hessian of the output error, up to a factor.
   public static let secondMoment = EvidenceKinds(rawValue: 1)
+  /// The mean and the largest magnitude of each channel.
+  public static let magnitudes = EvidenceKinds(rawValue: 4)
+  /// The mean of `(x̃ - x) · xᵀ`, x̃ being what the original model would have fed the weight.
+  public static let mismatch = EvidenceKinds(rawValue: 8)
+  /// The mean of `(r̃ - r) · xᵀ`, r the hidden state that the weight's outputs are added to, r̃ the original model's.
+  public static let residual = EvidenceKinds(rawValue: 16)
 }
 
 /// What calibration gathered about the input that some weights share.
@@ -19,11 +26,37 @@ public final class Evidence: Sendable {
   public let count: Int
   /// The mean of `x · xᵀ`, inputs × inputs; nil where it was not gathered.
   public let secondMoment: Matrix?
+  /// The mean magnitude of each channel; nil where it was not gathered.
+  public let meanMagnitude: [Float]?
+  /// The largest magnitude of each channel; nil where it was not gathered.
+  public let maximum: [Float]?
+  /// The mean of `(x̃ - x) · xᵀ`, inputs × inputs; nil where it was not gathered.
+  public let mismatch: Matrix?
+  /// The mean of `(r̃ - r) · xᵀ`, outputs × inputs; nil where it was not gathered or the outputs are added to nothing.
+  public let residual: Matrix?
   private let factors = Mutex<[FactorKey: Result<InverseFactor, Problem>]>([:])
 
   /// Evidence of `count` vectors.
-  public init(count: Int = 0, secondMoment: Matrix? = nil) {
+  public init(
+    count: Int = 0, secondMoment: Matrix? = nil, meanMagnitude: [Float]? = nil, maximum: [Float]? = nil,
+    mismatch: Matrix? = nil, residual: Matrix? = nil
+  ) {
     (self.count, self.secondMoment) = (count, secondMoment)
+    (self.meanMagnitude, self.maximum) = (meanMagnitude, maximum)
+    (self.mismatch, self.residual) = (mismatch, residual)
+  }
+
+  /// The evidence as a weight sees it behind its input steps, in the basis of its outputs.
+  ///
+  /// Magnitudes of channels do not survive a change of basis and are left out.
+  func seen(by linear: Linear) -> Evidence {
+    let input = linear.withoutActivationGrid.input
+    if input.isEmpty && linear.output == nil { return self }
+    var residual = residual?.steppingRows(input)
+    if let output = linear.output { residual = residual?.rotatingColumns(by: output) }
+    return Evidence(
+      count: count, secondMoment: secondMoment?.steppingBoth(input), mismatch: mismatch?.steppingBoth(input),
+      residual: residual)
   }
 
   /// The upper Cholesky factor of the inverse of the damped second moment, made once and shared by all who ask.
@@ -64,15 +97,9 @@ public final class Evidence: Sendable {
       key.descending
       ? diagonal.indices.sorted { diagonal[$0] != diagonal[$1] ? diagonal[$0] > diagonal[$1] : $0 < $1 }
       : Array(diagonal.indices)
-    let mean = diagonal.reduce(0, +) / Float(n)
     var damping = key.damping
     while true {
-      var h = key.descending ? secondMoment.permuted(by: order) : secondMoment
-      for j in 0..<n {
-        // A channel that is always zero may hold any weight: it must only not spoil the factorization.
-        if h[j, j] == 0 { h[j, j] = max(mean, 1) }
-        h[j, j] += max(damping * mean, 1e-10)
-      }
+      let h = secondMoment.damped(by: damping, order: key.descending ? order : nil)
       if let upper = h.inverseCholesky(threads: threads) {
         return InverseFactor(
           upper: upper, order: order, dead: Set(diagonal.indices.filter { diagonal[$0] == 0 }),
@@ -88,6 +115,27 @@ public final class Evidence: Sendable {
   }
 }
 
+extension Evidence {
+  /// The second moment with the damping and in the order of `factor`.
+  func dampedMoment(like factor: InverseFactor) -> Matrix? {
+    secondMoment?.damped(by: factor.damping, order: factor.order)
+  }
+}
+
+extension Matrix {
+  /// A second moment with `damping` of its mean diagonal added, columns in `order`.
+  fileprivate func damped(by damping: Float, order: [Int]?) -> Matrix {
+    let mean = (0..<rows).reduce(Float(0)) { $0 + self[$1, $1] } / Float(max(rows, 1))
+    var h = order.map { permuted(by: $0) } ?? self
+    for j in 0..<rows {
+      // A channel that is always zero may hold any weight: it must only not spoil the factorization.
+      if h[j, j] == 0 { h[j, j] = max(mean, 1) }
+      h[j, j] += max(damping * mean, 1e-10)
+    }
+    return h
+  }
+}
+
 /// The factorization that second-order methods share: `H⁻¹ = Uᵀ · U`, with columns in `order`.
 public struct InverseFactor: Sendable {
   /// `U`, upper triangular, in the order below.
@@ -100,42 +148,23 @@ public struct InverseFactor: Sendable {
   public let damping: Float
 }
 
-/// Sums `x · xᵀ` over the vectors it is shown.
-final class SecondMomentSum {
-  private(set) var count = 0
-  private let width: Int
-  private let sum: FloatBuffer
-  private let team: ThreadTeam
-
-  init(width: Int, team: ThreadTeam) {
-    (self.width, self.team) = (width, team)
-    sum = FloatBuffer(width * width)
-  }
-
-  func add(_ x: UnsafePointer<Float>, _ rows: Int) {
-    count += rows
-    // The lower triangle, a panel of rows at a time: panel r reaches to column r's end only.
-    let panel = max(16, min(256, (width / team.count + 15) / 16 * 16))
-    let panels = (width + panel - 1) / panel
-    team.run(panels) { piece in
-      let first = (panels - 1 - piece) * panel, end = min(first + panel, width)
-      BLAS.multiplyTransposing(
-        x + first, stride: width, x, stride: width, into: sum.pointer + first * width, stride: width,
-        m: end - first,
-        n: end, k: rows, beta: 1)
-    }
-  }
-
-  func evidence() -> Evidence {
-    var mean = Matrix(zeros: width, width)
-    let scale = 1 / Float(max(count, 1))
-    for i in 0..<width {
-      for j in 0...i {
-        let value = sum.pointer[i * width + j] * scale
-        mean[i, j] = value
-        mean[j, i] = value
+extension Matrix {
+  /// Every row taken through `steps`.
+  fileprivate func steppingRows(_ steps: [InputStep]) -> Matrix {
+    var out = self
+    for step in steps {
+      switch step {
+      case .scale(let factors):
+        for i in 0..<rows { for j in 0..<columns { out[i, j] *= factors[j] } }
+      case .rotate(let rotation): out = out.rotatingRows(by: rotation)
+      case .quantize: break
       }
     }
-    return Evidence(count: count, secondMoment: mean)
+    return out
+  }
+
+  /// Rows and columns taken through `steps`.
+  fileprivate func steppingBoth(_ steps: [InputStep]) -> Matrix {
+    steppingRows(steps).transposed().steppingRows(steps).transposed()
   }
 }

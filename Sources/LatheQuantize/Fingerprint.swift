@@ -46,7 +46,7 @@ public struct Fingerprint: Codable, Hashable, Sendable {
     model = try Digest.ofModel(at: path)
     self.recipe = recipe.text
     self.calibration = calibration.map { "\($0.source), digest \($0.digest)" } ?? "none"
-    version = 1
+    version = 2
   }
 
   /// The first member in which `other` differs, in words.

@@ -4,6 +4,32 @@ public import LatheFormats
 public import LatheModel
 public import LatheTensor
 
+/// What became of a block, and how its weights are stored.
+private struct JournalLine: Codable {
+  let outcome: BlockOutcome
+  let weights: [String: NativeDialect.Entry]
+
+  init(_ outcome: BlockOutcome, _ block: Block) {
+    self.outcome = outcome
+    weights = Dictionary(uniqueKeysWithValues: block.weights.map { ($0.rawValue, NativeDialect.Entry($1)) })
+  }
+
+  private enum Key: String, CodingKey { case stored }
+
+  // One object with the outcome's members: a journal's readers need not know the rest.
+  init(from decoder: any Decoder) throws {
+    outcome = try BlockOutcome(from: decoder)
+    weights = try decoder.container(keyedBy: Key.self).decode(
+      [String: NativeDialect.Entry].self, forKey: .stored)
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    try outcome.encode(to: encoder)
+    var container = encoder.container(keyedBy: Key.self)
+    try container.encode(weights, forKey: .stored)
+  }
+}
+
 /// Keeps finished blocks in a working folder, from which a killed run continues.
 ///
 /// After each block: its shard and the calibration stream are written under temporary names, made durable and renamed;
@@ -15,7 +41,8 @@ public final class FolderStore: BlockStore {
   private let model: Model
   private let fingerprint: Fingerprint
   /// What became of the blocks so far.
-  public private(set) var outcomes: [BlockOutcome] = []
+  public var outcomes: [BlockOutcome] { lines.map(\.outcome) }
+  private var lines: [JournalLine] = []
 
   /// Opens the working folder, and what an earlier run left in it.
   ///
@@ -38,7 +65,7 @@ public final class FolderStore: BlockStore {
     try AtomicFile.write(try json(fingerprint), to: description)
   }
 
-  public var finishedBlocks: Int { outcomes.count }
+  public var finishedBlocks: Int { lines.count }
 
   /// The name of the shard of block `layer`; the last shard holds what is in no block.
   func shardName(_ layer: Int) -> String {
@@ -66,11 +93,11 @@ public final class FolderStore: BlockStore {
     guard FileManager.default.fileExists(atPath: journal) else { return }
     for line in try Bytes(mapping: journal).text.split(separator: "\n") {
       // A line that was cut off by a kill is the end of what is known.
-      guard let outcome = try? JSONDecoder().decode(BlockOutcome.self, from: Data(line.utf8)),
-        outcome.layer == outcomes.count, outcome.layer < model.blocks.count,
-        FileManager.default.fileExists(atPath: folder + "/" + shardName(outcome.layer))
+      guard let line = try? JSONDecoder().decode(JournalLine.self, from: Data(line.utf8)),
+        line.outcome.layer == lines.count, line.outcome.layer < model.blocks.count,
+        FileManager.default.fileExists(atPath: folder + "/" + shardName(line.outcome.layer))
       else { break }
-      outcomes.append(outcome)
+      lines.append(line)
     }
   }
 
@@ -85,7 +112,7 @@ public final class FolderStore: BlockStore {
         let stream = try CalibrationStream(calibration, inference: inference)
         if stream.restore(from: bytes) { return stream }
       }
-      outcomes.removeLast()
+      lines.removeLast()
     }
     return nil
   }
@@ -104,11 +131,11 @@ public final class FolderStore: BlockStore {
       try stream.save(to: file)
       try file.commit()
     }
-    outcomes.append(outcome)
+    self.lines.append(JournalLine(outcome, block))
     // The whole journal each time: a few lines, and never a torn one.
-    var lines = ""
-    for outcome in outcomes { lines += try json(outcome) + "\n" }
-    try AtomicFile.write(lines, to: journal)
+    var text = ""
+    for line in self.lines { text += try json(line) + "\n" }
+    try AtomicFile.write(text, to: journal)
     try? FileManager.default.removeItem(atPath: streamPath(after: finished - 1))
   }
 
@@ -123,7 +150,7 @@ public final class FolderStore: BlockStore {
     for role in Role.allCases {
       guard let linear = block.weights[role] else { continue }
       let name = names.name(of: Site(layer, role))
-      tensors += NativeDialect.tensors(name + ".weight", linear.weight)
+      tensors += NativeDialect.tensors(name + ".weight", linear)
       if let bias = linear.bias { tensors.append(vector(name + ".bias", bias)) }
     }
     // Wide elements first: every part then begins on a multiple of its element's width.
@@ -141,8 +168,11 @@ public final class FolderStore: BlockStore {
     let checkpoint = try Checkpoint(reading: path)
     for (role, linear) in block.weights {
       let name = model.architecture.tensorNames.name(of: Site(layer, role)) + ".weight"
-      let read = try NativeDialect.matrix(name, NativeDialect.Entry(linear.weight), in: checkpoint)
-      guard read.parts == linear.weight.parts else {
+      let entry = NativeDialect.Entry(linear)
+      let read = try NativeDialect.matrix(name, entry, in: checkpoint)
+      guard read.parts == linear.weight.parts,
+        try NativeDialect.steps(name, entry, in: checkpoint) == linear.input
+      else {
         throw Problem(
           .inputOutput, "weight \(Site(layer, role)) reads back differently from what was written", at: path,
           cure: "check the disk")
@@ -156,22 +186,23 @@ public final class FolderStore: BlockStore {
     for layer in 0..<finishedBlocks {
       var block = model.blocks[layer]
       let checkpoint = try Checkpoint(reading: folder + "/" + shardName(layer))
-      for (role, linear) in block.weights {
-        let name = model.architecture.tensorNames.name(of: Site(layer, role)) + ".weight"
-        let entry = try entry(Site(layer, role), linear.weight)
-        block.weights[role]?.weight = try NativeDialect.matrix(name, entry, in: checkpoint)
+      let names = model.architecture.tensorNames
+      block.attentionNorm = try checkpoint.vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight")
+      block.feedForwardNorm = try checkpoint.vector(
+        TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight")
+      for role in block.weights.keys {
+        let name = names.name(of: Site(layer, role))
+        guard let entry = lines[layer].weights[role.rawValue] else {
+          throw Problem(.badData, "the journal does not describe weight \(Site(layer, role))", at: journal)
+        }
+        block.weights[role]?.weight = try NativeDialect.matrix(name + ".weight", entry, in: checkpoint)
+        block.weights[role]?.input = try NativeDialect.steps(name + ".weight", entry, in: checkpoint)
+        block.weights[role]?.output = entry.output
+        if block.weights[role]?.bias != nil { block.weights[role]?.bias = try checkpoint.vector(name + ".bias") }
       }
       blocks.append(block)
     }
     return blocks
-  }
-
-  /// The description of a weight: its rule's encoding, or its own where no rule touched it.
-  private func entry(_ site: Site, _ original: EncodedMatrix) throws(Problem) -> NativeDialect.Entry {
-    guard let outcome = outcomes[site.layer].weights.first(where: { $0.site == site }) else {
-      return NativeDialect.Entry(original)
-    }
-    return NativeDialect.Entry(encoding: outcome.encoding, rows: original.rows, columns: original.columns)
   }
 
   private func json(_ value: some Encodable) throws(Problem) -> String {

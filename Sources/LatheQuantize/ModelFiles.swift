@@ -31,15 +31,15 @@ struct ModelFiles {
     let names = model.architecture.tensorNames
     for (layer, block) in model.blocks.enumerated() {
       for (role, linear) in block.weights {
-        encodings[names.name(of: Site(layer, role)) + ".weight"] = .init(linear.weight)
+        encodings[names.name(of: Site(layer, role)) + ".weight"] = .init(linear)
       }
     }
     encodings[names.embedding + ".weight"] = .init(model.embedding)
     if let head = model.head { encodings[names.head + ".weight"] = .init(head.weight) }
     let description = NativeDialect.Description(
       recipe: recipe, calibration: calibration, bitsPerWeight: model.bitsPerQuantizedWeight,
-      rotation: model.configuration.rotary.pairing == .interleaved ? "interleaved" : nil, encodings: encodings
-    )
+      rotation: model.configuration.rotary.pairing == .interleaved ? "interleaved" : nil,
+      residualRotation: model.residualRotation, encodings: encodings)
     do {
       let data = try JSONEncoder().encode(description)
       let original = source + "/config.json"

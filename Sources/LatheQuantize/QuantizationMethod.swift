@@ -5,17 +5,13 @@ public import LatheTensor
 ///
 /// A method is a pure function of a matrix, a grid and what calibration gathered: it knows no model, no file and no
 /// particular grid. Its options are its stored properties; `--set name=value` and recipes reach them by name.
-public protocol QuantizationMethod: Codable, Hashable, Sendable {
-  /// How the method is named, cited and explained.
-  static var card: MethodCard { get }
-  /// The method under its published defaults.
-  init()
+public protocol QuantizationMethod: Configurable {
   /// What `quantize` needs from calibration; empty for a data-free method.
   var evidence: EvidenceKinds { get }
 
   /// Chooses codes for `weight`.
   ///
-  /// Rows are independent: a driver may hand over a run of a weight's rows at a time, on any thread.
+  /// Where `splitsRows` holds, a driver may hand over a run of a weight's rows at a time, on any thread.
   /// - Parameters:
   ///   - weight: outputs × inputs.
   ///   - grid: the points to choose among.
@@ -23,6 +19,17 @@ public protocol QuantizationMethod: Codable, Hashable, Sendable {
   /// - Throws: `Problem` where the grid cannot hold the matrix or the evidence does not suffice.
   func quantize(_ weight: Matrix, onto grid: some Grid, given evidence: Evidence) throws(Problem)
     -> EncodedMatrix
+
+  /// Whether each row's codes are chosen without looking at other rows. The default says so.
+  var splitsRows: Bool { get }
+
+  /// Whether codes are stored in an encoding of the method's own, whatever grid is asked for. The default says no.
+  static var bringsEncoding: Bool { get }
+
+  /// What the weight should have been for the inputs and the hidden state that it will really meet.
+  ///
+  /// Codes are then chosen for this matrix in the weight's place. The default is the weight itself.
+  func target(for weight: Matrix, given evidence: Evidence, team: ThreadTeam) throws(Problem) -> Matrix
 
   /// The encoding that codes chosen among the points of `grid` are stored in. The default is the grid's own.
   func storage(of grid: some Grid) -> any Encoding
@@ -32,27 +39,13 @@ public protocol QuantizationMethod: Codable, Hashable, Sendable {
 }
 
 extension QuantizationMethod {
+  public var splitsRows: Bool { true }
+  public static var bringsEncoding: Bool { false }
+  public func target(for weight: Matrix, given evidence: Evidence, team: ThreadTeam) throws(Problem) -> Matrix {
+    weight
+  }
   public func storage(of grid: some Grid) -> any Encoding { grid }
   public func prepare(_ evidence: Evidence, threads: Int) throws(Problem) {}
-}
-
-/// How a method is named, cited and explained: in `--help`, in the documentation and in reports.
-public struct MethodCard: Hashable, Sendable {
-  /// The name on the command line.
-  public let name: String
-  /// The name in prose.
-  public let title: String
-  /// Where it was published.
-  public let paper: String
-  /// One sentence.
-  public let summary: String
-  /// What each option does, by name.
-  public let options: [String: String]
-
-  /// A card of the given texts.
-  public init(name: String, title: String, paper: String, summary: String, options: [String: String] = [:]) {
-    (self.name, self.title, self.paper, self.summary, self.options) = (name, title, paper, summary, options)
-  }
 }
 
 /// Every method. A new one is one file and one line here.

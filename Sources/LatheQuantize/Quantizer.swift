@@ -8,7 +8,7 @@ public import LatheTensor
 /// model and as the quantized one would carry it. Inputs of a block are observed in the quantized stream, place after
 /// place, so that each weight is fitted to what the weights before it, already quantized, will really feed it.
 public struct Quantizer {
-  /// The model to quantize.
+  /// The model to quantize, rewritten around its blocks by the recipe's transforms.
   public let model: Model
   /// What to do to each weight.
   public let recipe: Recipe
@@ -29,6 +29,8 @@ public struct Quantizer {
         .usage, "the recipe \"\(recipe.name)\" needs calibration text", cure: "give --calibration FILE")
     }
     try recipe.validate(for: model)
+    var model = model
+    for description in recipe.transforms { try description.transform.apply(to: &model) }
     (self.model, self.recipe, self.calibration, self.team) = (model, recipe, calibration, team)
   }
 
@@ -45,23 +47,55 @@ public struct Quantizer {
       if stream == nil { stream = try CalibrationStream(calibration, inference: inference) }
     }
     for layer in store.finishedBlocks..<model.blocks.count {
-      let original = model.blocks[layer]
-      var block = original
+      var block = try transformed(layer, stream)
+      // The same function in other numbers: what the original stream passes.
+      let reference = block.withoutActivationGrids
       var outcomes: [WeightOutcome] = []
       for input in BlockInput.allCases {
         let roles = input.consumers.filter { recipe.rule(for: Site(layer, $0)) != nil }
         if roles.isEmpty { continue }
-        let evidence = stream?.observe(input, of: block) ?? Evidence()
+        let evidence = stream?.observe(input, of: block, reference: reference, gathering: kinds(roles, layer))
         for role in roles {
-          let outcome = try quantize(role, of: &block, layer: layer, given: evidence)
+          let outcome = try quantize(role, of: &block, layer: layer, given: evidence ?? Evidence())
           outcomes.append(outcome)
           report(.weight(outcome))
         }
       }
-      let error = stream?.propagate(original: original, quantized: block)
+      let error = stream?.propagate(original: reference, quantized: block)
       let result = BlockOutcome(layer: layer, weights: outcomes, streamError: error)
       try store.append(block, outcome: result, stream: stream)
       report(.block(result, of: model.blocks.count))
+    }
+  }
+
+  /// The block after the recipe's transforms.
+  private func transformed(_ layer: Int, _ stream: CalibrationStream?) throws(Problem) -> Block {
+    var block = model.blocks[layer]
+    if recipe.transforms.isEmpty { return block }
+    let context = BlockContext(
+      layer: layer, configuration: model.configuration, foldPoints: model.architecture.foldPoints, team: team,
+      recipe: recipe, stream: stream)
+    for description in recipe.transforms {
+      do throws(Problem) {
+        try description.transform.apply(to: &block, in: context)
+      } catch {
+        throw error.located(at: "block \(layer), \(type(of: description.transform).card.name)")
+      }
+    }
+    // What no rule quantizes keeps its width.
+    for role in Role.allCases where recipe.rule(for: Site(layer, role)) == nil {
+      guard let before = model.blocks[layer].weights[role]?.weight, let after = block.weights[role]?.weight,
+        before.parts != after.parts, let layout = before.encoding.storedLayout, layout.elementsPerBlock == 1
+      else { continue }
+      block.weights[role]?.weight = try after.stored(as: layout)
+    }
+    return block
+  }
+
+  /// What the methods of some weights, and the figures reported of them, need.
+  private func kinds(_ roles: [Role], _ layer: Int) -> EvidenceKinds {
+    roles.reduce(.secondMoment) { kinds, role in
+      kinds.union(recipe.rule(for: Site(layer, role))?.method.method.evidence ?? [])
     }
   }
 
@@ -78,8 +112,10 @@ public struct Quantizer {
     let clock = ContinuousClock()
     let start = clock.now
     let weight = linear.weight.decoded()
+    let evidence = evidence.seen(by: linear)
     do throws(Problem) {
-      let encoded = try weight.quantized(by: rule.method.method, onto: grid, given: evidence, team: team)
+      let target = try rule.method.method.target(for: weight, given: evidence, team: team)
+      let encoded = try target.quantized(by: rule.method.method, onto: grid, given: evidence, team: team)
       let error = weight.error(of: encoded.decoded(), given: evidence, team: team)
       block.weights[role]?.weight = encoded
       return WeightOutcome(
@@ -97,10 +133,11 @@ extension Matrix {
   func quantized(
     by method: any QuantizationMethod, onto grid: some Grid, given evidence: Evidence, team: ThreadTeam
   ) throws(Problem) -> EncodedMatrix {
-    let slice = max(16, (rows + team.count - 1) / team.count)
-    let starts = Array(stride(from: 0, to: rows, by: slice))
     // What all slices share is made once, with all threads, before they ask for it.
     try method.prepare(evidence, threads: team.count)
+    if !method.splitsRows { return try method.quantize(self, onto: grid, given: evidence) }
+    let slice = max(16, (rows + team.count - 1) / team.count)
+    let starts = Array(stride(from: 0, to: rows, by: slice))
     let results = Slots<Result<EncodedMatrix, Problem>>(starts.count)
     team.run(starts.count) { piece in
       let range = starts[piece]..<min(starts[piece] + slice, rows)

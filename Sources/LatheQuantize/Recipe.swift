@@ -3,16 +3,37 @@ public import LatheEncoding
 public import LatheModel
 public import LatheTensor
 
-/// What to do to a model: for each weight a method and an encoding. The first rule that matches a site wins;
-/// a weight no rule matches stays as it is.
+/// What to do to a model: what makes its weights easier, then for each weight a method and an encoding. The first rule
+/// that matches a site wins; a weight no rule matches stays as it is.
 public struct Recipe: Codable, Hashable, Sendable {
   /// A name for tables.
   public var name: String
+  /// Rewrites that keep the model's function, in the order they are made.
+  public var transforms: [TransformDescription]
   /// The rules, in order.
   public var rules: [Rule]
 
-  /// A recipe of the given rules.
-  public init(name: String, rules: [Rule]) { (self.name, self.rules) = (name, rules) }
+  /// A recipe of the given transforms and rules.
+  public init(name: String, transforms: [any Transform] = [], rules: [Rule]) {
+    (self.name, self.rules) = (name, rules)
+    self.transforms = transforms.map(TransformDescription.init)
+  }
+
+  private enum CodingKeys: String, CodingKey { case name, transforms, rules }
+
+  public init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    name = try container.decode(String.self, forKey: .name)
+    transforms = try container.decodeIfPresent([TransformDescription].self, forKey: .transforms) ?? []
+    rules = try container.decode([Rule].self, forKey: .rules)
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(name, forKey: .name)
+    if !transforms.isEmpty { try container.encode(transforms, forKey: .transforms) }
+    try container.encode(rules, forKey: .rules)
+  }
 
   /// The rule for `site`.
   public func rule(for site: Site) -> Rule? { rules.first { $0.matches(site) } }
@@ -60,7 +81,10 @@ public struct Recipe: Codable, Hashable, Sendable {
   }
 
   /// Everything any of its methods asks calibration for.
-  public var evidence: EvidenceKinds { rules.reduce([]) { $0.union($1.method.method.evidence) } }
+  public var evidence: EvidenceKinds {
+    let transforms = transforms.reduce(EvidenceKinds()) { $0.union($1.transform.evidence) }
+    return rules.reduce(transforms) { $0.union($1.method.method.evidence) }
+  }
 }
 
 /// A method and an encoding for the sites a pattern matches.
@@ -105,141 +129,5 @@ public struct Rule: Codable, Hashable, Sendable {
       return match(pattern.dropFirst(), text) || (!text.isEmpty && match(pattern, text.dropFirst()))
     }
     return first == text.first && match(pattern.dropFirst(), text.dropFirst())
-  }
-}
-
-/// A method by name and options.
-public struct MethodDescription: Codable, Hashable, Sendable {
-  /// The method itself.
-  public let method: any QuantizationMethod
-
-  /// Describes `method`.
-  public init(_ method: any QuantizationMethod) { self.method = method }
-
-  /// The method called `name` with some options changed, given as text.
-  ///
-  /// - Throws: `Problem` of kind `usage` naming the method or option that is not known, or the value that does not fit.
-  public init(name: String, setting options: [(key: String, value: String)] = []) throws(Problem) {
-    guard let type = MethodCatalog[name] else {
-      throw Problem(
-        .usage, "unknown method \"\(name)\"", cure: "known are \(MethodCatalog.names.joined(separator: ", "))"
-      )
-    }
-    method = try Self.make(type, options)
-  }
-
-  private static func make<M: QuantizationMethod>(
-    _ type: M.Type, _ options: [(key: String, value: String)]
-  ) throws(Problem) -> M {
-    do {
-      var members = try JSONDecoder().decode([String: Scalar].self, from: JSONEncoder().encode(M()))
-      for (key, value) in options {
-        guard let old = members[key] else {
-          let known = members.keys.sorted().joined(separator: ", ")
-          throw Problem(.usage, "\(M.card.name) has no option \"\(key)\"", cure: "its options are \(known)")
-        }
-        guard let new = old.parsing(value) else {
-          throw Problem(.usage, "\(M.card.name) cannot set \(key) to \"\(value)\"", cure: "give \(old.kind)")
-        }
-        members[key] = new
-      }
-      return try JSONDecoder().decode(M.self, from: JSONEncoder().encode(members))
-    } catch let problem as Problem {
-      throw problem
-    } catch {
-      throw Problem(.usage, "the options do not fit \(M.card.name)")
-    }
-  }
-
-  public init(from decoder: any Decoder) throws {
-    // A bare name, or an object of the name and the options that differ from the defaults.
-    if let name = try? decoder.singleValueContainer().decode(String.self) {
-      try self.init(name: name)
-      return
-    }
-    var options = try decoder.singleValueContainer().decode([String: Scalar].self)
-    guard let name = options.removeValue(forKey: "name") else {
-      throw Problem(.usage, "a method needs a name")
-    }
-    try self.init(
-      name: name.text, setting: options.sorted { $0.key < $1.key }.map { ($0.key, $0.value.text) })
-  }
-
-  public func encode(to encoder: any Encoder) throws {
-    let data = try JSONEncoder().encode(AnyMethod(method))
-    var members = try JSONDecoder().decode([String: Scalar].self, from: data)
-    members["name"] = .text(type(of: method).card.name)
-    var container = encoder.singleValueContainer()
-    try container.encode(members)
-  }
-
-  public static func == (a: Self, b: Self) -> Bool { AnyHashable(a.method) == AnyHashable(b.method) }
-
-  public func hash(into hasher: inout Hasher) { hasher.combine(AnyHashable(method)) }
-
-  private struct AnyMethod: Encodable {
-    let method: any QuantizationMethod
-    init(_ method: any QuantizationMethod) { self.method = method }
-    func encode(to encoder: any Encoder) throws { try method.encode(to: encoder) }
-  }
-
-  /// The value of an option.
-  private enum Scalar: Codable {
-    case flag(Bool)
-    case number(Double)
-    case text(String)
-
-    var text: String {
-      switch self {
-      case .flag(let flag): "\(flag)"
-      case .number(let number): "\(number)"
-      case .text(let text): text
-      }
-    }
-
-    var kind: String {
-      switch self {
-      case .flag: "true or false"
-      case .number: "a number"
-      case .text: "a text"
-      }
-    }
-
-    /// The value `text` stands for, of the same kind as this one.
-    func parsing(_ text: String) -> Scalar? {
-      switch self {
-      case .flag: Bool(text).map(Scalar.flag)
-      case .number: Double(text).flatMap { $0.isFinite ? .number($0) : nil }
-      case .text: .text(text)
-      }
-    }
-
-    init(from decoder: any Decoder) throws {
-      let container = try decoder.singleValueContainer()
-      if let flag = try? container.decode(Bool.self) {
-        self = .flag(flag)
-      } else if let number = try? container.decode(Double.self) {
-        self = .number(number)
-      } else {
-        self = .text(try container.decode(String.self))
-      }
-    }
-
-    func encode(to encoder: any Encoder) throws {
-      var container = encoder.singleValueContainer()
-      switch self {
-      case .flag(let flag): try container.encode(flag)
-      case .number(let number): try container.encode(number)
-      case .text(let text): try container.encode(text)
-      }
-    }
-  }
-}
-
-extension Recipe {
-  /// One method and one grid for every weight of the blocks.
-  public init(method: any QuantizationMethod, grid: any Grid) {
-    self.init(
-      name: "\(type(of: method).card.name) \(grid.label)", rules: [Rule(method: method, encoding: grid)])
   }
 }

@@ -199,6 +199,32 @@ extension Kernels {
     withUnsafePointer(to: rows.first) { lathe_multiply_integer(table, $0, count, x, out) }
   }
 
+  /// Rounds a vector to whole numbers of at most `top`; a scale of 0 is found from the largest magnitude.
+  ///
+  /// - Returns: the scale.
+  package func quantizeVector(
+    _ x: UnsafePointer<Float>, top: Float, scale: Float, into codes: UnsafeMutablePointer<Int8>, _ n: Int
+  ) -> Float {
+    table.pointee.quantize_vector(x, top, scale, codes, n)
+  }
+
+  /// The products of `count` rows and `tokens` vectors of codes: `out[t · stride + row]`.
+  ///
+  /// - Parameters:
+  ///   - scales: the step of each vector.
+  ///   - sums: the sum of each vector's codes over each group of the rows.
+  package func multiply(
+    _ rows: IntegerRows, count: Int, byCodes x: UnsafePointer<Int8>, scales: UnsafePointer<Float>,
+    sums: UnsafePointer<Int32>, tokens: Int, into out: UnsafeMutablePointer<Float>, stride: Int
+  ) {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.first.n) { codes in
+      guard let codes = codes.baseAddress else { return }
+      withUnsafePointer(to: rows.first) {
+        lathe_multiply_codes(table, $0, count, x, scales, sums, tokens, codes, out, stride)
+      }
+    }
+  }
+
   package func decodeTernary(
     _ codes: UnsafePointer<UInt8>, scales: UnsafePointer<UInt16>, group: Int,
     into out: UnsafeMutablePointer<Float>,
@@ -211,6 +237,9 @@ extension Kernels {
 extension Kernels {
   /// e to the power of `x`, by the system's mathematics library.
   package static func exponential(_ x: Float) -> Float { expf(x) }
+
+  /// `x` to the power of `y`, by the system's mathematics library.
+  package static func power(_ x: Float, _ y: Float) -> Float { powf(x, y) }
 
   /// The natural logarithm of `x`.
   package static func logarithm(_ x: Float) -> Float { logf(x) }

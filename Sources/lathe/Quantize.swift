@@ -14,20 +14,21 @@ struct Quantize: ParsableCommand {
     abstract: "Make a model smaller.",
     usage: "lathe quantize <model> <out> [<options>]",
     discussion: "Methods:\n"
-      + MethodCatalog.all.map { type in
-        let card = type.card
-        let options = card.options.sorted { $0.key < $1.key }.map { "  --set \($0.key)=…  \($0.value)" }
-        return
-          ([
-            "\(card.name): \(card.title) (\(card.paper)). \(card.summary)"
-          ] + options).joined(separator: "\n")
-      }.joined(separator: "\n"))
+      + MethodCatalog.all.map { explain($0.card) }.joined(separator: "\n")
+      + "\nTransforms, joined to a method by \"+\" (awq+gptq); alone, each brings its paper's method:\n"
+      + TransformCatalog.all.map { explain($0.card) }.joined(separator: "\n"))
+
+  private static func explain(_ card: MethodCard) -> String {
+    let options = card.options.sorted { $0.key < $1.key }.map { "  --set \($0.key)=…  \($0.value)" }
+    return (["\(card.name): \(card.title) (\(card.paper)). \(card.summary)"] + options).joined(separator: "\n")
+  }
 
   @Argument(help: "The model.") var model: String
   @Argument(help: "The folder (or, with --format gguf, the file) to write.") var out: String
   @Option(
     help: ArgumentHelp(
-      "How codes are chosen: \(MethodCatalog.names.joined(separator: ", ")) (default: rtn).",
+      "How codes are chosen: \((MethodCatalog.names + TransformCatalog.names).joined(separator: ", ")),"
+        + " or several joined by \"+\" (default: rtn).",
       valueName: "name"))
   var method: String?
   @Option(
@@ -84,7 +85,7 @@ struct Quantize: ParsableCommand {
       model: model, path: self.model, tokenizer: tokenizer.tokenizer, team: team)
     let quantizer = try Quantizer(model, recipe: recipe, calibration: text, team: team)
     let fingerprint = try Fingerprint(model: self.model, recipe: recipe, calibration: text)
-    let store = try FolderStore(at: out + ".partial", model: model, fingerprint: fingerprint)
+    let store = try FolderStore(at: out + ".partial", model: quantizer.model, fingerprint: fingerprint)
     if store.finishedBlocks > 0 {
       Output.note("continuing after \(store.finishedBlocks) of \(model.blocks.count) blocks")
     }
@@ -140,11 +141,18 @@ struct Quantize: ParsableCommand {
       }
       options.append((String(setting[..<sign]), String(setting[setting.index(after: sign)...])))
     }
-    let method = try MethodDescription(name: method ?? "rtn", setting: options)
-    let request = GridRequest(
-      bits: bits ?? 4, groupSize: groupSize == 0 ? nil : groupSize ?? 128, isSymmetric: symmetric,
-      isForGGUF: format == .gguf)
-    let whole = Recipe(method: method.method, grid: try EncodingCatalog.grid(for: request))
+    let chain = try Chain(method ?? "rtn", setting: options)
+    var request = chain.defaults
+    if let bits { request.bits = bits }
+    if let groupSize { request.groupSize = groupSize == 0 ? nil : groupSize }
+    if symmetric { request.isSymmetric = true }
+    request.isForGGUF = format == .gguf
+    if chain.bringsEncoding, bits != nil || groupSize != nil || symmetric {
+      throw Problem(
+        .usage, "\(chain.name) stores an encoding of its own",
+        cure: "leave out --bits, --group-size and --symmetric")
+    }
+    let whole = chain.recipe(try EncodingCatalog.grid(for: request))
     guard format == .gguf else { return whole }
     let (fitting, misfits) = whole.leavingOutMisfits(of: model)
     for role in misfits {

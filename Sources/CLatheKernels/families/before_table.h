@@ -5,3 +5,4 @@
 #include "kquants.h"
 #include "codebooks.h"
 #include "integer.h"
+#include "activations.h"

@@ -58,4 +58,6 @@ static const LatheKernels table = {
   .divergence = divergence,
   .argmax = argmax,
   .round_column = round_column,
+  .quantize_vector = quantize_vector,
+  .multiply_codes = multiply_codes,
 };

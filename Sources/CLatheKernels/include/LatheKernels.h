@@ -119,6 +119,15 @@ typedef struct {
   void (*_Nonnull round_column)(
     const float *_Nonnull w, const float *_Nonnull scale, const float *_Nonnull zero, float top,
     uint8_t *_Nonnull codes, float *_Nonnull points, size_t n);
+  /// codes[i] = clamp(round(x[i] / scale), -top, top); a scale of 0 lets the largest magnitude reach `top`.
+  /// Returns the scale.
+  float (*_Nonnull quantize_vector)(
+    const float *_Nonnull x, float top, float scale, int8_t *_Nonnull codes, size_t n);
+  /// out[t · stride] = row · x[t] for `tokens` vectors of codes, whose scales and whose sums over each of the row's
+  /// groups are given; groups must be runs of columns. `codes` is scratch of n bytes.
+  void (*_Nonnull multiply_codes)(
+    const LatheIntegerRow *_Nonnull row, const int8_t *_Nonnull x, const float *_Nonnull x_scales,
+    const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes, float *_Nonnull out, size_t stride);
 } LatheKernels;
 
 /// out[r] = row r · x for `rows` stored rows of `n` elements that lie `stride` bytes apart.
@@ -129,6 +138,11 @@ void lathe_multiply_stored(
 void lathe_multiply_integer(
   const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, const float *_Nonnull x,
   float *_Nonnull out);
+/// out[t · stride + r] = row r · x[t] for `rows` integer rows and `tokens` vectors of codes.
+void lathe_multiply_codes(
+  const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, const int8_t *_Nonnull x,
+  const float *_Nonnull x_scales, const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes,
+  float *_Nonnull out, size_t stride);
 /// Decodes `rows` integer rows, one after another.
 void lathe_decode_integer(
   const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, float *_Nonnull out);

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 #pragma clang attribute push(                                                                           \
-  __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi"), min_vector_width(512))), \
+  __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni"), min_vector_width(512))), \
   apply_to = function)
 
 #define LATHE_OWN_HALF
@@ -50,6 +50,21 @@ static inline __attribute__((always_inline)) void unpack_width(
 }
 
 #include "../families/widths.h"
+
+#define LATHE_OWN_DOT_CODES
+static inline __attribute__((always_inline)) int32_t dot_codes_bytes(const uint8_t *a, const int8_t *x, size_t n) {
+  __m512i sum = _mm512_setzero_si512(), other = sum;
+  size_t i = 0;
+  for (; i + 128 <= n; i += 128) {
+    sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(a + i), _mm512_loadu_si512(x + i));
+    other = _mm512_dpbusd_epi32(other, _mm512_loadu_si512(a + i + 64), _mm512_loadu_si512(x + i + 64));
+  }
+  for (; i < n; i += 64) {
+    const uint64_t mask = n - i < 64 ? (1ull << (n - i)) - 1 : ~0ull;
+    sum = _mm512_dpbusd_epi32(sum, _mm512_maskz_loadu_epi8(mask, a + i), _mm512_maskz_loadu_epi8(mask, x + i));
+  }
+  return _mm512_reduce_add_epi32(_mm512_add_epi32(sum, other));
+}
 
 #define LATHE_SET_NAME "avx512"
 #define LATHE_OWN_DOT_INTEGER
@@ -105,6 +120,7 @@ static float dot_integer(const LatheIntegerRow *row, const float *x) {
 const LatheKernels *lathe_kernels_avx512(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
              && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi")
+             && __builtin_cpu_supports("avx512vnni")
            ? &table
            : 0;
 }

@@ -109,6 +109,19 @@ public struct IntegerGrid: Grid {
     }
   }
 
+  public func integerGroup(columns: Int) -> Int? { hasGroupIndex ? nil : groupSize ?? columns }
+
+  public func multiply(
+    _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
+    stride: Int, with kernels: Kernels
+  ) {
+    withExtendedLifetime(matrix) {
+      kernels.multiply(
+        integerRows(of: matrix, from: rows.lowerBound), count: rows.count, byCodes: x.codes, scales: x.scales,
+        sums: x.sums, tokens: x.tokens, into: out, stride: stride)
+    }
+  }
+
   private func integerRows(of matrix: EncodedMatrix, from row: Int) -> IntegerRows {
     let groups = groupCount(matrix.columns)
     let codeStride = (matrix.columns * bits + 7) / 8, zeroStride = (groups * bits + 7) / 8

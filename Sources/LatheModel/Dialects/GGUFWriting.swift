@@ -19,6 +19,7 @@ extension GGUFDialect {
     as floats: StoredLayout? = nil,
     to path: String
   ) throws(Problem) {
+    try refuseRotations(in: model)
     var tensors = [try tensor("token_embd.weight", model.embedding, as: floats)]
     tensors.append(vector("output_norm.weight", model.finalNorm))
     if let head = model.head { tensors.append(try tensor("output.weight", head.weight, as: floats)) }
@@ -45,6 +46,15 @@ extension GGUFDialect {
     }
     let type = fileType(floats?.name ?? model.blocks.first?.weights[.gate]?.weight.encoding.label ?? "")
     try GGUF.write(tensors, metadata: metadata(model, name: name, fileType: type) + vocabulary, to: path)
+  }
+
+  /// GGUF's programs know nothing of a basis of ours.
+  private static func refuseRotations(in model: Model) throws(Problem) {
+    let steps = model.blocks.contains { $0.weights.values.contains { !$0.input.isEmpty || $0.output != nil } }
+    guard steps || model.residualRotation != nil else { return }
+    throw Problem(
+      .usage, "GGUF cannot hold rotated, scaled or quantized inputs",
+      cure: "leave out the transforms that need them, or choose --format native")
   }
 
   /// Where each row of a query or key weight comes from, if its order must change: pairs that lie half a head apart

@@ -20,6 +20,7 @@ public enum NativeDialect: CheckpointDialect {
       case method = "quant_method"
       case version = "format_version"
       case recipe, calibration, encodings, rotation
+      case residualRotation = "residual_rotation"
       case bitsPerWeight = "bits_per_weight"
     }
     /// Always `methodName`.
@@ -34,14 +35,17 @@ public enum NativeDialect: CheckpointDialect {
     public var bitsPerWeight: Double
     /// "interleaved" where rows of query and key are paired side by side.
     public var rotation: String?
+    /// The basis the hidden states are in, where it is not the original one.
+    public var residualRotation: Rotation?
     /// The encoding and the shape of each encoded weight.
     public var encodings: [String: Entry]
 
     /// A description of the given members.
     public init(
       recipe: String, calibration: String, bitsPerWeight: Double, rotation: String?,
-      encodings: [String: Entry]
+      residualRotation: Rotation? = nil, encodings: [String: Entry]
     ) {
+      self.residualRotation = residualRotation
       (self.recipe, self.calibration, self.bitsPerWeight) = (recipe, calibration, bitsPerWeight)
       (self.rotation, self.encodings) = (rotation, encodings)
     }
@@ -55,6 +59,10 @@ public enum NativeDialect: CheckpointDialect {
     public var rows: Int
     /// The number of inputs.
     public var columns: Int
+    /// What happens to the inputs first; nil for nothing.
+    package var input: [StepDescription]?
+    /// The basis the outputs are in, where it is not the original one.
+    package var output: Rotation?
 
     /// An entry of the given members.
     public init(encoding: EncodingDescription, rows: Int, columns: Int) {
@@ -64,6 +72,13 @@ public enum NativeDialect: CheckpointDialect {
     /// The entry of `matrix`.
     public init(_ matrix: EncodedMatrix) {
       (encoding, rows, columns) = (matrix.encoding.description, matrix.rows, matrix.columns)
+    }
+
+    /// The entry of `linear`.
+    public init(_ linear: Linear) {
+      self.init(linear.weight)
+      if !linear.input.isEmpty { input = linear.input.map(StepDescription.init) }
+      output = linear.output
     }
   }
 
@@ -81,11 +96,40 @@ public enum NativeDialect: CheckpointDialect {
     var (architecture, configuration) = try HuggingFaceDialect.configuration(
       from: json, tied: checkpoint["lm_head.weight"] == nil)
     if description.rotation == "interleaved" { configuration.rotary.pairing = .interleaved }
-    return try checkpoint.model(architecture, configuration, names: architecture.tensorNames) {
+    let names = architecture.tensorNames
+    var model = try checkpoint.model(architecture, configuration, names: names) {
       (name) throws(Problem) in
       guard let entry = description.encodings[name] else { return try checkpoint.matrix(name) }
       return try matrix(name, entry, in: checkpoint)
     }
+    model.residualRotation = description.residualRotation
+    for layer in model.blocks.indices {
+      for role in Role.allCases {
+        let name = names.name(of: Site(layer, role)) + ".weight"
+        guard let entry = description.encodings[name] else { continue }
+        model.blocks[layer].weights[role]?.input = try steps(name, entry, in: checkpoint)
+        model.blocks[layer].weights[role]?.output = entry.output
+      }
+    }
+    return model
+  }
+
+  /// What follows a weight's name in that of its inputs' factors.
+  private static let scaleSuffix = ".input_scale"
+
+  /// What happens to the inputs of the weight `name`.
+  package static func steps(_ name: String, _ entry: Entry, in checkpoint: Checkpoint) throws(Problem)
+    -> [InputStep]
+  {
+    var steps: [InputStep] = []
+    for step in entry.input ?? [] {
+      switch step {
+      case .scale: steps.append(.scale(try checkpoint.vector(name + scaleSuffix)))
+      case .rotate(let rotation): steps.append(.rotate(rotation))
+      case .quantize(let grid): steps.append(.quantize(grid))
+      }
+    }
+    return steps
   }
 
   /// Refuses a part that the description of its weight does not mention: without it, the weight would be another.
@@ -94,6 +138,7 @@ public enum NativeDialect: CheckpointDialect {
       guard let dot = tensor.name.lastIndex(of: "."),
         let entry = description.encodings[String(tensor.name[..<dot])]
       else { continue }
+      if tensor.name[dot...] == scaleSuffix, entry.input?.contains(.scale) == true { continue }
       let layouts = try layouts(of: entry, named: String(tensor.name[..<dot]))
       guard layouts.contains(where: { $0.suffix == tensor.name[dot...] }) else {
         throw Problem(
@@ -165,6 +210,18 @@ public enum NativeDialect: CheckpointDialect {
         () throws(Problem) in bytes
       }
     }
+  }
+
+  /// The tensors that hold `linear` under `name`, its bias aside.
+  package static func tensors(_ name: String, _ linear: Linear) -> [TensorSource] {
+    var all = tensors(name, linear.weight)
+    for case .scale(let factors) in linear.input {
+      all.append(
+        TensorSource(name: name + scaleSuffix, type: .f16, shape: [factors.count]) { () throws(Problem) in
+          Bytes(elements: factors.map(HalfPrecision.bits))
+        })
+    }
+    return all
   }
 
   private static func sentence(for error: any Error) -> String {

@@ -1,6 +1,6 @@
 import LatheEncoding
-import LatheFormats
-import LatheTensor
+package import LatheFormats
+package import LatheTensor
 
 extension Checkpoint {
   /// The matrix called `name`, encoded as it is stored.
@@ -24,7 +24,7 @@ extension Checkpoint {
   }
 
   /// The vector called `name`, in single precision.
-  func vector(_ name: String) throws(Problem) -> [Float] {
+  package func vector(_ name: String) throws(Problem) -> [Float] {
     let tensor = try tensor(name)
     guard tensor.shape.count == 1, let layout = StoredLayout.named(tensor.type.name),
       layout.elementsPerBlock == 1

@@ -10,6 +10,11 @@ public import LatheTensor
 /// Options of the authors' code: `actOrder` takes the columns with the largest second moment first; `staticGroups`
 /// fits all groups before the first column is rounded, so that groups stay runs of neighbours under act-order;
 /// `clip` searches each group's range.
+///
+/// Beyond them: `passes` of coordinate descent after the sweep; and a target that makes up for what the weights before
+/// spoiled. With x̃ and r̃ the input and the hidden state of the original model, x and r those of the quantized one, the
+/// best weight without a grid is `W + (mismatch · W·E[(x̃ - x)·xᵀ] + residual · E[(r̃ - r)·xᵀ]) · H⁻¹`: at `mismatch` 1
+/// Qronos' objective (arXiv:2505.11695), below it GPTAQ's weakened one (arXiv:2504.02692).
 public struct GPTQ: QuantizationMethod {
   public static let card = MethodCard(
     name: "gptq", title: "GPTQ", paper: "arXiv:2210.17323",
@@ -20,6 +25,9 @@ public struct GPTQ: QuantizationMethod {
       "staticGroups":
         "fit all groups before the sweep, so that act-order keeps them contiguous (default true)",
       "clip": "search the range of each group for the least weighted squared error (default false)",
+      "passes": "passes of coordinate descent after the sweep (default 0)",
+      "mismatch": "share of the inputs' drift that the target makes up for (default 0)",
+      "residual": "share of the hidden state's drift that o and down make up for (default 0)",
     ])
 
   /// The share of the diagonal's mean that is added to the second moment.
@@ -30,11 +38,22 @@ public struct GPTQ: QuantizationMethod {
   public var staticGroups = true
   /// Whether each group's range is searched.
   public var clip = false
+  /// Passes of coordinate descent after the sweep.
+  public var passes = 0
+  /// The share of the inputs' drift that the target makes up for.
+  public var mismatch: Float = 0
+  /// The share of the hidden state's drift that weights feeding it make up for.
+  public var residual: Float = 0
 
   /// The defaults of today's implementations: the authors', but columns in order of falling second moment.
   public init() {}
 
-  public var evidence: EvidenceKinds { [.secondMoment] }
+  public var evidence: EvidenceKinds {
+    var kinds: EvidenceKinds = [.secondMoment]
+    if mismatch != 0 { kinds.insert(.mismatch) }
+    if residual != 0 { kinds.insert(.residual) }
+    return kinds
+  }
 
   private func scatters(_ grid: some Grid) -> Bool {
     actOrder && !staticGroups && grid.groupSize != nil && grid.allowsScatteredGroups
@@ -46,153 +65,102 @@ public struct GPTQ: QuantizationMethod {
     _ = try evidence.inverseFactor(damping: damping, descending: actOrder, threads: threads)
   }
 
+  public func target(for weight: Matrix, given evidence: Evidence, team: ThreadTeam) throws(Problem) -> Matrix {
+    guard mismatch != 0 || residual != 0 else { return weight }
+    let factor = try evidence.inverseFactor(damping: damping, descending: actOrder, threads: team.count)
+    return weight.shifted(by: factor, mismatch: mismatch, residual: residual, evidence)
+  }
+
   public func quantize<G: Grid>(
     _ weight: Matrix, onto grid: G, given evidence: Evidence
   ) throws(Problem) -> EncodedMatrix {
     let factor = try evidence.inverseFactor(damping: damping, descending: actOrder)
     let importance = (0..<weight.columns).map { evidence.secondMoment?[$0, $0] ?? 1 }
-    var sweep = Sweep(weight, grid: grid, factor: factor)
-    let scattered = scatters(grid)
-    if actOrder && !scattered {
-      let groups = grid.fitGroups(of: sweep.originalColumns, searching: clip, importance: importance)
-      sweep.run { place, _ in groups[grid.group(of: factor.order[place])] }
-      return try grid.pack(
-        sweep.codes(inOrder: factor.order), parameters: groups, groupOfColumn: nil, rows: weight.rows,
-        columns: weight.columns)
+    var sweep = Sweep(weight, factor: factor, keepingPoints: passes > 0)
+    var swept = SweptCodes(grid, rows: weight.rows, columns: weight.columns)
+    let size = grid.groupSize ?? weight.columns, n = weight.columns
+    let contiguous = actOrder && !scatters(grid)
+    // The group of each place of the sweep: by the column that stands there, or by the place itself.
+    let groups = (0..<n).map { contiguous ? factor.order[$0] / size : $0 / size }
+    if contiguous {
+      swept.groups = grid.fitGroups(of: sweep.originalColumns, searching: clip, importance: importance)
     }
-    // Groups are runs of the order in which columns are rounded, each fitted when its first column's turn comes.
-    var groups: [G.Parameters] = []
-    let size = grid.groupSize ?? weight.columns
-    sweep.run { place, columns in
-      if place % size == 0 {
-        let members = place..<min(place + size, weight.columns)
-        groups.append(
+    sweep.run(group: size) { places, columns, points in
+      let place = places.lowerBound
+      // Groups of places are fitted when their first column's turn comes.
+      if !contiguous && place % size == 0 {
+        let members = place..<min(place + size, n)
+        swept.groups.append(
           grid.fitGroup(
             columns.rows(members), searching: clip, importance: members.map { importance[factor.order[$0]] }))
       }
-      return groups[place / size]
+      columns.values.withUnsafeBufferPointer { values in
+        guard let column = values.baseAddress.map({ $0 + place * weight.rows }) else { return }
+        swept.round(column, at: place, group: groups[place], into: points)
+      }
     }
+    refine(&swept, sweep, factor, evidence, groups)
     var groupOfColumn: [Int]?
-    if scattered {
-      var index = [Int](repeating: 0, count: weight.columns)
-      for (place, column) in factor.order.enumerated() { index[column] = place / size }
+    if scatters(grid) {
+      var index = [Int](repeating: 0, count: n)
+      for (place, column) in factor.order.enumerated() { index[column] = groups[place] }
       groupOfColumn = index
     }
     return try grid.pack(
-      sweep.codes(inOrder: factor.order), parameters: groups, groupOfColumn: groupOfColumn, rows: weight.rows,
-      columns: weight.columns)
-  }
-}
-
-/// The sweep over columns that second-order methods share.
-///
-/// The weight is held with one of its columns in each row, in the factor's order, so that a column of all outputs is
-/// one run of memory. Columns go in blocks: errors reach the rest of a block at once, later blocks with one product.
-struct Sweep<G: Grid> {
-  private let grid: G
-  private let factor: InverseFactor
-  private let rows: Int
-  private(set) var columns: Matrix
-  private var codes: [UInt8]
-  /// The weight before the sweep, its columns in their own order.
-  let originalColumns: Matrix
-
-  init(_ weight: Matrix, grid: G, factor: InverseFactor) {
-    (self.grid, self.factor, rows) = (grid, factor, weight.rows)
-    var original = weight.transposed()
-    for j in factor.dead { for i in 0..<rows { original[j, i] = 0 } }
-    originalColumns = original
-    columns = factor.order == Array(0..<weight.columns) ? original : original.selectingRows(factor.order)
-    codes = [UInt8](repeating: 0, count: weight.values.count)
+      swept.inOrder(factor.order), parameters: swept.groups, groupOfColumn: groupOfColumn, rows: weight.rows,
+      columns: n)
   }
 
-  /// Rounds every column, under what `parameters` gives for its place and the columns as they are then.
-  mutating func run(_ parameters: (Int, Matrix) -> G.Parameters) {
-    let n = columns.rows
-    // A block holds whole groups, so that a group is fitted on columns that have received every error before it.
-    let group = grid.groupSize ?? 128
-    let block = group * max(1, 128 / group)
-    var errors = Matrix(zeros: block, rows)
-    var points = [Float](repeating: 0, count: rows)
-    for first in stride(from: 0, to: n, by: block) {
-      let end = min(first + block, n)
-      for j in first..<end {
-        let fitted = parameters(j, columns)
-        round(j, under: fitted, into: &points)
-        spread(j, points, to: end, errors: &errors, row: j - first)
-      }
-      spreadBlock(first, end, errors)
-    }
-  }
-
-  /// The codes column after column, columns in the weight's own order.
-  func codes(inOrder order: [Int]) -> [UInt8] {
-    var out = codes
-    for (place, column) in order.enumerated() where place != column {
-      out.replaceSubrange(column * rows..<(column + 1) * rows, with: codes[place * rows..<(place + 1) * rows])
-    }
-    return out
-  }
-
-  private mutating func round(_ j: Int, under fitted: G.Parameters, into points: inout [Float]) {
-    let rows = rows, grid = grid
-    codes.withUnsafeMutableBufferPointer { codes in
-      columns.values.withUnsafeBufferPointer { values in
-        points.withUnsafeMutableBufferPointer { points in
-          guard let codes = codes.baseAddress, let values = values.baseAddress,
-            let points = points.baseAddress
-          else { return }
-          grid.round(values + j * rows, count: rows, under: fitted, codes: codes + j * rows, points: points)
-        }
-      }
-    }
-  }
-
-  /// Takes the error of column `j` from the columns up to `end`.
-  private mutating func spread(_ j: Int, _ points: [Float], to end: Int, errors: inout Matrix, row: Int) {
-    let n = columns.rows, rows = rows, factor = factor
-    let scale = 1 / factor.upper[j, j]
-    errors.values.withUnsafeMutableBufferPointer { errors in
-      columns.values.withUnsafeMutableBufferPointer { values in
-        factor.upper.values.withUnsafeBufferPointer { upper in
-          guard let e = errors.baseAddress.map({ $0 + row * rows }), let values = values.baseAddress,
-            let upper = upper.baseAddress
-          else { return }
-          let w = values + j * rows
-          for i in 0..<rows { e[i] = (w[i] - points[i]) * scale }
-          BLAS.addOuterProduct(
-            upper + j * n + j + 1, e, alpha: -1, to: values + (j + 1) * rows, stride: rows, m: end - j - 1,
-            n: rows)
-        }
-      }
-    }
-  }
-
-  /// Takes the errors of the block `first ..< end` from all later columns.
-  private mutating func spreadBlock(_ first: Int, _ end: Int, _ errors: Matrix) {
-    let n = columns.rows, rows = rows, factor = factor
-    guard end < n else { return }
-    errors.values.withUnsafeBufferPointer { errors in
-      columns.values.withUnsafeMutableBufferPointer { values in
-        factor.upper.values.withUnsafeBufferPointer { upper in
-          guard let errors = errors.baseAddress, let values = values.baseAddress,
-            let upper = upper.baseAddress
-          else { return }
-          BLAS.multiplyTransposing(
-            upper + first * n + end, stride: n, errors, stride: rows, into: values + end * rows, stride: rows,
-            m: n - end, n: rows, k: end - first, alpha: -1, beta: 1)
-        }
+  /// The passes after the sweep.
+  private func refine<G: Grid>(
+    _ swept: inout SweptCodes<G>, _ sweep: Sweep, _ factor: InverseFactor, _ evidence: Evidence, _ groups: [Int]
+  ) {
+    guard passes > 0, let moment = evidence.dampedMoment(like: factor) else { return }
+    var descent = CoordinateDescent(
+      points: sweep.points, target: sweep.originalColumns.selectingRows(factor.order), moment: moment)
+    for _ in 0..<passes {
+      descent.pass { place, wanted, points in
+        swept.round(wanted, at: place, group: groups[place], into: points)
       }
     }
   }
 }
 
 extension Matrix {
-  /// The rows in the order `order` names them.
-  func selectingRows(_ order: [Int]) -> Matrix {
-    var out: [Float] = []
-    out.reserveCapacity(order.count * columns)
-    for row in order { out.append(contentsOf: values[row * columns..<(row + 1) * columns]) }
-    return Matrix(rows: order.count, columns: columns, values: out)
+  /// `W + (mismatch · W·C + residual · D) · H⁻¹`, the best weight without a grid for inputs that have drifted.
+  fileprivate func shifted(
+    by factor: InverseFactor, mismatch: Float, residual: Float, _ evidence: Evidence
+  ) -> Matrix {
+    let n = columns
+    var drift = Matrix(zeros: rows, n)
+    if let d = evidence.residual, residual != 0 {
+      for i in drift.values.indices { drift.values[i] = residual * d.values[i] }
+    }
+    if let c = evidence.mismatch, mismatch != 0 { drift.add(mismatch, self, times: c) }
+    // H⁻¹ = Uᵀ·U in the factor's order.
+    let ordered = drift.selectingColumns(factor.order)
+    var half = Matrix(zeros: rows, n), whole = Matrix(zeros: rows, n)
+    half.add(1, ordered, times: factor.upper.transposed())
+    whole.add(1, half, times: factor.upper)
+    var out = self
+    for (place, column) in factor.order.enumerated() where !factor.dead.contains(column) {
+      for i in 0..<rows { out[i, column] += whole[i, place] }
+    }
+    return out
+  }
+
+  /// Adds `alpha · a · b`.
+  private mutating func add(_ alpha: Float, _ a: Matrix, times b: Matrix) {
+    let rows = rows, columns = columns
+    values.withUnsafeMutableBufferPointer { c in
+      a.values.withUnsafeBufferPointer { a in
+        b.values.withUnsafeBufferPointer { b in
+          guard let a = a.baseAddress, let b = b.baseAddress, let c = c.baseAddress else { return }
+          BLAS.multiply(
+            a, stride: columns, b, stride: columns, into: c, stride: columns, m: rows, n: columns, k: columns,
+            alpha: alpha, beta: 1)
+        }
+      }
+    }
   }
 }

@@ -22,24 +22,9 @@ public struct RoundToNearest: QuantizationMethod {
   public func quantize<G: Grid>(
     _ weight: Matrix, onto grid: G, given evidence: Evidence
   ) throws(Problem) -> EncodedMatrix {
-    let columns = weight.transposed()
+    var columns = weight.transposed()
     let parameters = grid.fitGroups(of: columns, searching: clip)
-    var codes = [UInt8](repeating: 0, count: weight.values.count)
-    var points = [Float](repeating: 0, count: weight.rows)
-    codes.withUnsafeMutableBufferPointer { codes in
-      points.withUnsafeMutableBufferPointer { points in
-        columns.values.withUnsafeBufferPointer { values in
-          guard let codes = codes.baseAddress, let points = points.baseAddress,
-            let values = values.baseAddress
-          else { return }
-          for j in 0..<weight.columns {
-            grid.round(
-              values + j * weight.rows, count: weight.rows, under: parameters[grid.group(of: j)],
-              codes: codes + j * weight.rows, points: points)
-          }
-        }
-      }
-    }
+    let codes = grid.roundToNearest(&columns, under: parameters)
     return try grid.pack(
       codes, parameters: parameters, groupOfColumn: nil, rows: weight.rows, columns: weight.columns)
   }

@@ -34,21 +34,23 @@ extension StudyRecipe {
   private static func combinations(_ node: PlanNode, _ members: [String: PlanNode]) throws(Problem)
     -> [StudyRecipe]
   {
-    guard let methods = members["method"]?.items, let widths = members["bits"]?.items else {
+    guard let methods = members["method"]?.items else {
       throw node.problem(
-        "a recipe needs method and bits",
-        cure: "or rules with a label, or a file; methods are \(MethodCatalog.names.joined(separator: ", "))")
+        "a recipe needs a method",
+        cure: "or rules with a label, or a file; methods are \(MethodCatalog.names.joined(separator: ", ")),"
+          + " transforms before them \(TransformCatalog.names.joined(separator: ", "))")
     }
-    let groups = try (members["group"]?.items ?? []).map { (item) throws(Problem) in
+    let widths: [PlanNode?] = members["bits"]?.items ?? [nil]
+    let groups = try members["group"]?.items.map { (item) throws(Problem) -> Int? in
       try item.integer(0...1 << 20)
     }
-    let signs = try (members["symmetric"]?.items ?? []).map { (item) throws(Problem) in try item.flag() }
+    let signs = try members["symmetric"]?.items.map { (item) throws(Problem) -> Bool? in try item.flag() }
     let settings = try Self.settings(members["set"])
     let label = try members["label"]?.text()
     var recipes: [StudyRecipe] = []
     for width in widths {
-      for group in groups.isEmpty ? [128] : groups {
-        for symmetric in signs.isEmpty ? [false] : signs {
+      for group in groups ?? [nil] {
+        for symmetric in signs ?? [nil] {
           for method in methods {
             for set in settings {
               let one = ShortForm(
@@ -81,30 +83,48 @@ extension StudyRecipe {
 
 /// One combination of an entry in short form.
 private struct ShortForm {
-  let method, bits: PlanNode
-  let group: Int
-  let symmetric: Bool
+  let method: PlanNode
+  let bits: PlanNode?
+  let group: Int?
+  let symmetric: Bool?
   let settings: [(key: String, value: String)]
 
   func recipe() throws(Problem) -> StudyRecipe {
-    let name = try method.text(), width = try bits.number()
-    let description = try method.blame { () throws(Problem) in
-      try MethodDescription(name: name, setting: settings)
+    let name = try method.text()
+    let chain = try method.blame { () throws(Problem) in try Chain(name, setting: settings) }
+    var request = chain.defaults
+    if let bits { request.bits = try bits.number() }
+    if let group { request.groupSize = group == 0 ? nil : group }
+    if let symmetric { request.isSymmetric = symmetric }
+    if bits == nil, !chain.bringsEncoding {
+      throw method.problem("\(name) needs bits", cure: "say {method: \(name), bits: [4, 3]}")
     }
-    let request = GridRequest(bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
-    let grid = try bits.blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
-    var recipe = Recipe(method: description.method, grid: grid)
+    let grid = try (bits ?? method).blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
+    var recipe = chain.recipe(grid)
     let extras = settings.map { $0.value == "true" ? $0.key : "\($0.key)=\($0.value)" }
     if !extras.isEmpty { recipe.name += " " + extras.joined(separator: " ") }
-    var family = [type(of: description.method).card.title]
-    if group != 128 { family.append(group == 0 ? "rows" : "g\(group)") }
-    if symmetric { family.append("symmetric") }
-    var options =
-      "--method \(name) --bits \(width == width.rounded() ? "\(Int(width))" : "\(width)") --group-size \(group)"
-    if symmetric { options += " --symmetric" }
-    for setting in settings { options += " --set \(setting.key)=\(setting.value)" }
+    var family = [chain.title]
+    if !chain.bringsEncoding {
+      if request.groupSize != chain.defaults.groupSize {
+        family.append(request.groupSize.map { "g\($0)" } ?? "rows")
+      }
+      if request.isSymmetric != chain.defaults.isSymmetric {
+        family.append(request.isSymmetric ? "symmetric" : "asymmetric")
+      }
+    }
     return StudyRecipe(
-      label: recipe.name, family: (family + extras).joined(separator: " "), recipe: recipe, options: options)
+      label: recipe.name, family: (family + extras).joined(separator: " "), recipe: recipe,
+      options: options(name, request))
+  }
+
+  private func options(_ name: String, _ request: GridRequest) -> String {
+    var options = "--method \(name)"
+    let width = request.bits
+    if bits != nil { options += " --bits \(width == width.rounded() ? "\(Int(width))" : "\(width)")" }
+    if bits != nil || group != nil { options += " --group-size \(request.groupSize ?? 0)" }
+    if symmetric == true { options += " --symmetric" }
+    for setting in settings { options += " --set \(setting.key)=\(setting.value)" }
+    return options
   }
 }
 

@@ -188,8 +188,8 @@ public final class StudyRunner {
     let calibration = try source.calibration(study.calibration, report: report)
     let fingerprint = try Fingerprint(
       model: source.entry.path, recipe: recipe.recipe, calibration: calibration)
-    let work = try FolderStore(at: path + ".partial", model: original, fingerprint: fingerprint)
     let quantizer = try Quantizer(original, recipe: recipe.recipe, calibration: calibration, team: team)
+    let work = try FolderStore(at: path + ".partial", model: quantizer.model, fingerprint: fingerprint)
     let report = report
     try quantizer.run(
       into: WatchedStore(work) { (finished) throws(Problem) in
