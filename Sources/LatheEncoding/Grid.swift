@@ -19,21 +19,26 @@ public protocol Grid: Encoding {
   /// - Throws: `Problem` of kind `usage` where it means this kind with a setting out of range.
   static func grid(for request: GridRequest) throws(Problem) -> Self?
 
+  /// The largest `shrink` that can be worth trying: 1 where it means the full range.
+  var widestShrink: Float { get }
+
   /// The parameters of one group, for every row, when its range is shrunk to `shrink` of what it is.
   ///
   /// - Parameters:
   ///   - columns: the group's columns, one in each row of the matrix.
-  ///   - shrink: 1 for the full range.
-  func fit(_ columns: Matrix, shrink: Float) -> Parameters
+  ///   - shrink: 1 for the range the grid would choose without a search.
+  ///   - importance: what each of the columns' errors counts for, as many as there are; nil if all alike.
+  func fit(_ columns: Matrix, shrink: Float, importance: [Float]?) -> Parameters
 
   /// The codes nearest to one column, and the points they stand for.
   ///
   /// - Parameters:
   ///   - column: one value for each row of the weight.
+  ///   - place: the column's place within its group: a group may hold runs of columns with scales of their own.
   ///   - codes: receives one code for each row.
   ///   - points: receives the values the codes stand for, exactly as decoding will give them.
   func round(
-    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters,
+    _ column: UnsafePointer<Float>, at place: Int, count: Int, under parameters: Parameters,
     codes: UnsafeMutablePointer<UInt8>,
     points: UnsafeMutablePointer<Float>)
 
@@ -55,12 +60,17 @@ public struct GridRequest: Hashable, Sendable {
   public var groupSize: Int?
   /// Whether scales come without zero points.
   public var isSymmetric: Bool
+  /// Whether the points lie evenly around zero, none of them zero itself.
+  public var isCentred: Bool
   /// Whether the codes must be stored as GGUF's blocks.
   public var isForGGUF: Bool
 
   /// A request of the given settings.
-  public init(bits: Double, groupSize: Int?, isSymmetric: Bool, isForGGUF: Bool = false) {
-    (self.bits, self.groupSize, self.isSymmetric, self.isForGGUF) = (bits, groupSize, isSymmetric, isForGGUF)
+  public init(
+    bits: Double, groupSize: Int?, isSymmetric: Bool, isCentred: Bool = false, isForGGUF: Bool = false
+  ) {
+    (self.bits, self.groupSize, self.isSymmetric) = (bits, groupSize, isSymmetric)
+    (self.isCentred, self.isForGGUF) = (isCentred, isForGGUF)
   }
 }
 
@@ -91,6 +101,7 @@ public protocol GroupParameters: Sendable {
 extension Grid {
   public var allowsScatteredGroups: Bool { false }
   public var scattered: Self { self }
+  public var widestShrink: Float { 1 }
 
   /// The number of groups in a row of `columns`.
   public func groupCount(_ columns: Int) -> Int {
@@ -101,6 +112,9 @@ extension Grid {
 
   /// The group of column `index` where groups are runs of neighbours.
   public func group(of index: Int) -> Int { groupSize.map { index / $0 } ?? 0 }
+
+  /// The place of column `index` within its group where groups are runs of neighbours.
+  public func place(of index: Int) -> Int { groupSize.map { index % $0 } ?? index }
 }
 
 /// A scale and a zero point for every row: point = (code - zero) · scale.

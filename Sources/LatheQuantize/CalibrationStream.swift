@@ -27,8 +27,11 @@ public final class CalibrationStream {
   private var sampleWidth: Int { calibration.length * inference.configuration.hiddenSize }
 
   /// What the weights at `input` of the block see in the quantized stream.
-  func observe(_ input: BlockInput, of block: Block) -> Evidence {
-    let sum = SecondMomentSum(width: inference.configuration.width(of: input), team: inference.team)
+  func observe(_ input: BlockInput, of block: Block, gathering kinds: EvidenceKinds) -> Evidence {
+    let width = inference.configuration.width(of: input)
+    let sum: any EvidenceSum =
+      kinds == [.channelEnergy]
+      ? ChannelEnergySum(width: width) : SecondMomentSum(width: width, team: inference.team)
     let copy = FloatBuffer(sampleWidth)
     for i in calibration.samples.indices {
       copy.pointer.update(from: quantized.pointer + i * sampleWidth, count: sampleWidth)

@@ -11,6 +11,8 @@ public struct EvidenceKinds: OptionSet, Hashable, Sendable {
 
   /// The mean of `x · xᵀ`: the Hessian of the output error, up to a factor.
   public static let secondMoment = EvidenceKinds(rawValue: 1)
+  /// The mean of `x²` of each input channel: the diagonal of the second moment, without the rest.
+  public static let channelEnergy = EvidenceKinds(rawValue: 2)
 }
 
 /// What calibration gathered about the input that some weights share.
@@ -19,11 +21,27 @@ public final class Evidence: Sendable {
   public let count: Int
   /// The mean of `x · xᵀ`, inputs × inputs; nil where it was not gathered.
   public let secondMoment: Matrix?
+  /// The mean of `x²`, one value for each input; nil where it was not gathered.
+  public let channelEnergy: [Float]?
   private let factors = Mutex<[FactorKey: Result<InverseFactor, Problem>]>([:])
 
   /// Evidence of `count` vectors.
-  public init(count: Int = 0, secondMoment: Matrix? = nil) {
+  public init(count: Int = 0, secondMoment: Matrix? = nil, channelEnergy: [Float]? = nil) {
     (self.count, self.secondMoment) = (count, secondMoment)
+    self.channelEnergy = channelEnergy ?? secondMoment.map { h in (0..<h.rows).map { h[$0, $0] } }
+  }
+
+  /// What each of `count` input channels counts for: its energy.
+  ///
+  /// - Throws: `Problem` where nothing, or nothing finite, was gathered.
+  func importance(of count: Int) throws(Problem) -> [Float] {
+    guard let channelEnergy, channelEnergy.count == count else {
+      throw Problem(.usage, "the method needs calibration text", cure: "give --calibration")
+    }
+    guard channelEnergy.allSatisfy(\.isFinite) else {
+      throw Problem(.badData, "the model's activations are not finite on the calibration text")
+    }
+    return channelEnergy
   }
 
   /// The upper Cholesky factor of the inverse of the damped second moment, made once and shared by all who ask.
@@ -100,8 +118,34 @@ public struct InverseFactor: Sendable {
   public let damping: Float
 }
 
+/// Sums what evidence consists of over the vectors it is shown.
+protocol EvidenceSum {
+  func add(_ x: UnsafePointer<Float>, _ rows: Int)
+  func evidence() -> Evidence
+}
+
+/// Sums `x²` over the vectors it is shown.
+final class ChannelEnergySum: EvidenceSum {
+  private var count = 0
+  private var sums: [Double]
+
+  init(width: Int) { sums = [Double](repeating: 0, count: width) }
+
+  func add(_ x: UnsafePointer<Float>, _ rows: Int) {
+    count += rows
+    let width = sums.count
+    sums.withUnsafeMutableBufferPointer { sums in
+      for r in 0..<rows { for j in 0..<width { sums[j] += Double(x[r * width + j] * x[r * width + j]) } }
+    }
+  }
+
+  func evidence() -> Evidence {
+    Evidence(count: count, channelEnergy: sums.map { Float($0 / Double(max(count, 1))) })
+  }
+}
+
 /// Sums `x · xᵀ` over the vectors it is shown.
-final class SecondMomentSum {
+final class SecondMomentSum: EvidenceSum {
   private(set) var count = 0
   private let width: Int
   private let sum: FloatBuffer

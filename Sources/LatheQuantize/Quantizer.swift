@@ -51,7 +51,9 @@ public struct Quantizer {
       for input in BlockInput.allCases {
         let roles = input.consumers.filter { recipe.rule(for: Site(layer, $0)) != nil }
         if roles.isEmpty { continue }
-        let evidence = stream?.observe(input, of: block) ?? Evidence()
+        let kinds = roles.compactMap { recipe.rule(for: Site(layer, $0))?.method.method.evidence }
+        let evidence =
+          stream?.observe(input, of: block, gathering: kinds.reduce([]) { $0.union($1) }) ?? Evidence()
         for role in roles {
           let outcome = try quantize(role, of: &block, layer: layer, given: evidence)
           outcomes.append(outcome)

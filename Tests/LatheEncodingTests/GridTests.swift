@@ -9,6 +9,7 @@ import Testing
     var grids: [any Grid] = BlockGrid.Kind.allCases.map { BlockGrid($0) }
     for bits in 1...8 {
       for group in [nil, 32, 100, 256] {
+        if let grid = try? IntegerGrid(bits: bits, groupSize: group, isCentred: true) { grids.append(grid) }
         for symmetric in [true, false] {
           if let grid = try? IntegerGrid(bits: bits, groupSize: group, isSymmetric: symmetric) {
             grids.append(grid)
@@ -40,13 +41,13 @@ import Testing
       let group = Matrix(
         rows: end - start, columns: weight.rows,
         values: Array(columns.values[start * weight.rows..<end * weight.rows]))
-      let fitted = grid.fit(group, shrink: 1)
+      let fitted = grid.fit(group, shrink: 1, importance: nil)
       parameters.append(fitted)
       for j in start..<end {
         var c = [UInt8](repeating: 0, count: weight.rows), p = [Float](repeating: 0, count: weight.rows)
         grid.round(
-          Array(columns.values[j * weight.rows..<(j + 1) * weight.rows]), count: weight.rows, under: fitted,
-          codes: &c, points: &p)
+          Array(columns.values[j * weight.rows..<(j + 1) * weight.rows]), at: j - start, count: weight.rows,
+          under: fitted, codes: &c, points: &p)
         codes += c
         points += p
       }
@@ -92,6 +93,34 @@ import Testing
       let error = zip(points.values, weight.values).reduce(Float(0)) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
       #expect(error < last)
       last = error
+    }
+  }
+
+  @Test(
+    "a centred grid's points mirror each other, and its width errs less on a Gaussian than its neighbours")
+  func centred() throws {
+    // Sums of twelve uniform numbers.
+    let uniform = Self.weight(4096, 12)
+    let sums = (0..<4096).map { r in (0..<12).reduce(Float(0)) { $0 + uniform[r, $1] - 0.1 } }
+    let weight = Matrix(rows: 4096, columns: 1, values: sums)
+    for bits in 1...8 {
+      let grid = try IntegerGrid(bits: bits, groupSize: nil, isCentred: true)
+      func error(_ shrink: Float) -> Float {
+        let fitted = grid.fit(weight, shrink: shrink, importance: nil)
+        return weight.values.enumerated().reduce(0) { sum, item in
+          var code: UInt8 = 0, point: Float = 0
+          grid.round(
+            [item.element], at: item.offset, count: 1, under: fitted, codes: &code, points: &point)
+          return sum + (point - item.element) * (point - item.element)
+        }
+      }
+      #expect(error(1) < error(0.8) && error(1) < error(1.25), "\(bits) bits")
+      #expect(grid.label == "int\(bits)c row")
+      let fitted = grid.fit(weight, shrink: 1, importance: nil)
+      var code: UInt8 = 0, low: Float = 0, high: Float = 0
+      grid.round([-100], at: 0, count: 1, under: fitted, codes: &code, points: &low)
+      grid.round([100], at: 0, count: 1, under: fitted, codes: &code, points: &high)
+      #expect(low == -high && low < 0 && code == UInt8((1 << bits) - 1))
     }
   }
 

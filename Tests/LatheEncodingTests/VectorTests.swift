@@ -53,11 +53,11 @@ struct VectorTests {
     var codes: [UInt8] = [], parameters: [BlockGrid.Parameters] = []
     for start in stride(from: 0, to: x.count, by: 32) {
       let group = Matrix(rows: 32, columns: 1, values: Array(columns.values[start..<start + 32]))
-      let fitted = grid.fit(group, shrink: 1)
+      let fitted = grid.fit(group, shrink: 1, importance: nil)
       parameters.append(fitted)
-      for value in group.values {
+      for (place, value) in group.values.enumerated() {
         var code: UInt8 = 0, point: Float = 0
-        grid.round([value], count: 1, under: fitted, codes: &code, points: &point)
+        grid.round([value], at: place, count: 1, under: fitted, codes: &code, points: &point)
         codes.append(code)
       }
     }

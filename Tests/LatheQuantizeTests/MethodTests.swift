@@ -11,6 +11,7 @@ import Testing
     for bits in [2, 3, 4, 8] {
       for group in [nil, 32, 40] {
         if let grid = try? IntegerGrid(bits: bits, groupSize: group) { grids.append(grid) }
+        if let grid = try? IntegerGrid(bits: bits, groupSize: group, isCentred: true) { grids.append(grid) }
       }
     }
     if let grid = try? TernaryGrid(groupSize: 32) { grids.append(grid) }
@@ -99,7 +100,7 @@ import Testing
     let ours = try method.quantize(weight, onto: grid, given: evidence).decoded()
     // Slow twin: no blocks, no transposition, one row at a time.
     let u = try evidence.inverseFactor(damping: 0.01, descending: false).upper
-    let parameters = grid.fit(weight.transposed(), shrink: 1)
+    let parameters = grid.fit(weight.transposed(), shrink: 1, importance: nil)
     for r in 0..<5 {
       var w = (0..<48).map { weight[r, $0] }
       for j in 0..<48 {

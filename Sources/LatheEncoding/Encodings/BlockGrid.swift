@@ -80,7 +80,7 @@ public struct BlockGrid: Grid {
     }
   }
 
-  public func fit(_ columns: Matrix, shrink: Float) -> Parameters {
+  public func fit(_ columns: Matrix, shrink: Float, importance: [Float]?) -> Parameters {
     let n = columns.columns
     let (lowest, highest) = columns.extremes()
     let zeros = [Float](repeating: 0, count: n)
@@ -117,7 +117,7 @@ public struct BlockGrid: Grid {
   }
 
   public func round(
-    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters,
+    _ column: UnsafePointer<Float>, at place: Int, count: Int, under parameters: Parameters,
     codes: UnsafeMutablePointer<UInt8>,
     points: UnsafeMutablePointer<Float>
   ) {

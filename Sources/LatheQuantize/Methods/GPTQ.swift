@@ -55,7 +55,9 @@ public struct GPTQ: QuantizationMethod {
     let scattered = scatters(grid)
     if actOrder && !scattered {
       let groups = grid.fitGroups(of: sweep.originalColumns, searching: clip, importance: importance)
-      sweep.run { place, _ in groups[grid.group(of: factor.order[place])] }
+      sweep.run { place, _ in
+        (groups[grid.group(of: factor.order[place])], grid.place(of: factor.order[place]))
+      }
       return try grid.pack(
         sweep.codes(inOrder: factor.order), parameters: groups, groupOfColumn: nil, rows: weight.rows,
         columns: weight.columns)
@@ -70,7 +72,7 @@ public struct GPTQ: QuantizationMethod {
           grid.fitGroup(
             columns.rows(members), searching: clip, importance: members.map { importance[factor.order[$0]] }))
       }
-      return groups[place / size]
+      return (groups[place / size], place % size)
     }
     var groupOfColumn: [Int]?
     if scattered {
@@ -106,8 +108,9 @@ struct Sweep<G: Grid> {
     codes = [UInt8](repeating: 0, count: weight.values.count)
   }
 
-  /// Rounds every column, under what `parameters` gives for its place and the columns as they are then.
-  mutating func run(_ parameters: (Int, Matrix) -> G.Parameters) {
+  /// Rounds every column, under what `parameters` gives for its place and the columns as they are then: its group's
+  /// parameters, and its place within the group.
+  mutating func run(_ parameters: (Int, Matrix) -> (G.Parameters, Int)) {
     let n = columns.rows
     // A block holds whole groups, so that a group is fitted on columns that have received every error before it.
     let group = grid.groupSize ?? 128
@@ -117,8 +120,8 @@ struct Sweep<G: Grid> {
     for first in stride(from: 0, to: n, by: block) {
       let end = min(first + block, n)
       for j in first..<end {
-        let fitted = parameters(j, columns)
-        round(j, under: fitted, into: &points)
+        let (fitted, place) = parameters(j, columns)
+        round(j, at: place, under: fitted, into: &points)
         spread(j, points, to: end, errors: &errors, row: j - first)
       }
       spreadBlock(first, end, errors)
@@ -134,7 +137,8 @@ struct Sweep<G: Grid> {
     return out
   }
 
-  private mutating func round(_ j: Int, under fitted: G.Parameters, into points: inout [Float]) {
+  private mutating func round(_ j: Int, at place: Int, under fitted: G.Parameters, into points: inout [Float])
+  {
     let rows = rows, grid = grid
     codes.withUnsafeMutableBufferPointer { codes in
       columns.values.withUnsafeBufferPointer { values in
@@ -142,7 +146,8 @@ struct Sweep<G: Grid> {
           guard let codes = codes.baseAddress, let values = values.baseAddress,
             let points = points.baseAddress
           else { return }
-          grid.round(values + j * rows, count: rows, under: fitted, codes: codes + j * rows, points: points)
+          grid.round(
+            values + j * rows, at: place, count: rows, under: fitted, codes: codes + j * rows, points: points)
         }
       }
     }
