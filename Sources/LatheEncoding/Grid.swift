@@ -14,6 +14,9 @@ public protocol Grid: Encoding {
   /// The grid with groups scattered over a row, each column naming its own.
   var scattered: Self { get }
 
+  /// The names by which a request may ask for grids of this kind.
+  static var families: [String] { get }
+
   /// The grid of this kind that a request means, or nil where it means another kind.
   ///
   /// - Throws: `Problem` of kind `usage` where it means this kind with a setting out of range.
@@ -42,6 +45,18 @@ public protocol Grid: Encoding {
     codes: UnsafeMutablePointer<UInt8>,
     points: UnsafeMutablePointer<Float>)
 
+  /// The grid, or the nearest to it, that can hold rows of `columns`; nil where none can.
+  func fitting(columns: Int) -> (any Grid)?
+
+  /// A weight, every row rounded to nearest under parameters fitted with `shrink` 1, where the grid has a way that
+  /// is faster than column by column; nil where it has none.
+  ///
+  /// - Parameters:
+  ///   - weight: outputs × inputs.
+  ///   - importance: what an error in each column counts for; nil if all alike.
+  /// - Throws: `Problem` where the grid cannot hold such a shape.
+  func nearest(to weight: Matrix, importance: [Float]?) throws(Problem) -> EncodedMatrix?
+
   /// Packs codes and parameters.
   ///
   /// - Parameters:
@@ -64,21 +79,38 @@ public struct GridRequest: Hashable, Sendable {
   public var isCentred: Bool
   /// Whether the codes must be stored as GGUF's blocks.
   public var isForGGUF: Bool
+  /// A kind of grid by name, which then says the rest: "q4_k", "nf4".
+  public var family: String?
 
   /// A request of the given settings.
   public init(
-    bits: Double, groupSize: Int?, isSymmetric: Bool, isCentred: Bool = false, isForGGUF: Bool = false
+    bits: Double, groupSize: Int?, isSymmetric: Bool, isCentred: Bool = false, isForGGUF: Bool = false,
+    family: String? = nil
   ) {
     (self.bits, self.groupSize, self.isSymmetric) = (bits, groupSize, isSymmetric)
-    (self.isCentred, self.isForGGUF) = (isCentred, isForGGUF)
+    (self.isCentred, self.isForGGUF, self.family) = (isCentred, isForGGUF, family)
   }
 }
 
 extension EncodingCatalog {
+  private static var gridTypes: [any Grid.Type] { all.compactMap { $0 as? any Grid.Type } }
+
+  /// The names a request may ask for grids by.
+  public static var families: [String] { gridTypes.flatMap { $0.families } }
+
   /// The grid that `request` means.
   ///
   /// - Throws: `Problem` of kind `usage` where no grid is meant, or a setting is out of range.
   public static func grid(for request: GridRequest) throws(Problem) -> any Grid {
+    if let family = request.family {
+      guard let kind = gridTypes.first(where: { $0.families.contains(family) }),
+        let grid = try kind.grid(for: request)
+      else {
+        throw Problem(
+          .usage, "unknown encoding \"\(family)\"", cure: "known are \(families.joined(separator: ", "))")
+      }
+      return grid
+    }
     for type in all {
       if let kind = type as? any Grid.Type, let grid = try kind.grid(for: request) { return grid }
     }
@@ -86,7 +118,7 @@ extension EncodingCatalog {
     if request.isForGGUF {
       throw Problem(
         .usage, "GGUF has no block type of \(bits) bits that is written",
-        cure: "choose 4, 5 or 8 bits, or the native format")
+        cure: "choose 2, 3, 4, 5, 6 or 8 bits, or the native format")
     }
     throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8, or 1.58 for ternary")
   }
@@ -102,6 +134,11 @@ extension Grid {
   public var allowsScatteredGroups: Bool { false }
   public var scattered: Self { self }
   public var widestShrink: Float { 1 }
+  public static var families: [String] { [] }
+  public func nearest(to weight: Matrix, importance: [Float]?) throws(Problem) -> EncodedMatrix? { nil }
+  public func fitting(columns: Int) -> (any Grid)? {
+    (try? parts(rows: 1, columns: columns)) == nil ? nil : self
+  }
 
   /// The number of groups in a row of `columns`.
   public func groupCount(_ columns: Int) -> Int {

@@ -5,3 +5,6 @@
 #include "kquants.h"
 #include "codebooks.h"
 #include "integer.h"
+#include "lanes.h"
+#include "blocks.h"
+#include "pack.h"

@@ -58,4 +58,8 @@ static const LatheKernels table = {
   .divergence = divergence,
   .argmax = argmax,
   .round_column = round_column,
+  .encode_rows = encode_rows,
+  .fit_blocks = fit_blocks,
+  .round_blocks = round_blocks,
+  .pack_blocks = pack_blocks,
 };

@@ -28,8 +28,9 @@ public struct RoundToNearest: QuantizationMethod {
   public func quantize<G: Grid>(
     _ weight: Matrix, onto grid: G, given evidence: Evidence
   ) throws(Problem) -> EncodedMatrix {
-    let columns = weight.transposed()
     let weights = try importance ? evidence.importance(of: weight.columns) : nil
+    if !clip, let encoded = try grid.nearest(to: weight, importance: weights) { return encoded }
+    let columns = weight.transposed()
     let parameters = grid.fitGroups(of: columns, searching: clip, importance: weights)
     var codes = [UInt8](repeating: 0, count: weight.values.count)
     var points = [Float](repeating: 0, count: weight.rows)
