@@ -14,28 +14,48 @@ public protocol Grid: Encoding {
   /// The grid with groups scattered over a row, each column naming its own.
   var scattered: Self { get }
 
+  /// The names by which a request may ask for grids of this kind.
+  static var families: [String] { get }
+
   /// The grid of this kind that a request means, or nil where it means another kind.
   ///
   /// - Throws: `Problem` of kind `usage` where it means this kind with a setting out of range.
   static func grid(for request: GridRequest) throws(Problem) -> Self?
 
+  /// The largest `shrink` that can be worth trying: 1 where it means the full range.
+  var widestShrink: Float { get }
+
   /// The parameters of one group, for every row, when its range is shrunk to `shrink` of what it is.
   ///
   /// - Parameters:
   ///   - columns: the group's columns, one in each row of the matrix.
-  ///   - shrink: 1 for the full range.
-  func fit(_ columns: Matrix, shrink: Float) -> Parameters
+  ///   - shrink: 1 for the range the grid would choose without a search.
+  ///   - importance: what each of the columns' errors counts for, as many as there are; nil if all alike.
+  func fit(_ columns: Matrix, shrink: Float, importance: [Float]?) -> Parameters
 
   /// The codes nearest to one column, and the points they stand for.
   ///
   /// - Parameters:
   ///   - column: one value for each row of the weight.
+  ///   - place: the column's place within its group: a group may hold runs of columns with scales of their own.
   ///   - codes: receives one code for each row.
   ///   - points: receives the values the codes stand for, exactly as decoding will give them.
   func round(
-    _ column: UnsafePointer<Float>, count: Int, under parameters: Parameters,
+    _ column: UnsafePointer<Float>, at place: Int, count: Int, under parameters: Parameters,
     codes: UnsafeMutablePointer<UInt8>,
     points: UnsafeMutablePointer<Float>)
+
+  /// The grid, or the nearest to it, that can hold rows of `columns`; nil where none can.
+  func fitting(columns: Int) -> (any Grid)?
+
+  /// A weight, every row rounded to nearest under parameters fitted with `shrink` 1, where the grid has a way that
+  /// is faster than column by column; nil where it has none.
+  ///
+  /// - Parameters:
+  ///   - weight: outputs × inputs.
+  ///   - importance: what an error in each column counts for; nil if all alike.
+  /// - Throws: `Problem` where the grid cannot hold such a shape.
+  func nearest(to weight: Matrix, importance: [Float]?) throws(Problem) -> EncodedMatrix?
 
   /// Packs codes and parameters.
   ///
@@ -55,20 +75,42 @@ public struct GridRequest: Hashable, Sendable {
   public var groupSize: Int?
   /// Whether scales come without zero points.
   public var isSymmetric: Bool
+  /// Whether the points lie evenly around zero, none of them zero itself.
+  public var isCentred: Bool
   /// Whether the codes must be stored as GGUF's blocks.
   public var isForGGUF: Bool
+  /// A kind of grid by name, which then says the rest: "q4_k", "nf4".
+  public var family: String?
 
   /// A request of the given settings.
-  public init(bits: Double, groupSize: Int?, isSymmetric: Bool, isForGGUF: Bool = false) {
-    (self.bits, self.groupSize, self.isSymmetric, self.isForGGUF) = (bits, groupSize, isSymmetric, isForGGUF)
+  public init(
+    bits: Double, groupSize: Int?, isSymmetric: Bool, isCentred: Bool = false, isForGGUF: Bool = false,
+    family: String? = nil
+  ) {
+    (self.bits, self.groupSize, self.isSymmetric) = (bits, groupSize, isSymmetric)
+    (self.isCentred, self.isForGGUF, self.family) = (isCentred, isForGGUF, family)
   }
 }
 
 extension EncodingCatalog {
+  private static var gridTypes: [any Grid.Type] { all.compactMap { $0 as? any Grid.Type } }
+
+  /// The names a request may ask for grids by.
+  public static var families: [String] { gridTypes.flatMap { $0.families } }
+
   /// The grid that `request` means.
   ///
   /// - Throws: `Problem` of kind `usage` where no grid is meant, or a setting is out of range.
   public static func grid(for request: GridRequest) throws(Problem) -> any Grid {
+    if let family = request.family {
+      guard let kind = gridTypes.first(where: { $0.families.contains(family) }),
+        let grid = try kind.grid(for: request)
+      else {
+        throw Problem(
+          .usage, "unknown encoding \"\(family)\"", cure: "known are \(families.joined(separator: ", "))")
+      }
+      return grid
+    }
     for type in all {
       if let kind = type as? any Grid.Type, let grid = try kind.grid(for: request) { return grid }
     }
@@ -76,7 +118,7 @@ extension EncodingCatalog {
     if request.isForGGUF {
       throw Problem(
         .usage, "GGUF has no block type of \(bits) bits that is written",
-        cure: "choose 4, 5 or 8 bits, or the native format")
+        cure: "choose 2, 3, 4, 5, 6 or 8 bits, or the native format")
     }
     throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8, or 1.58 for ternary")
   }
@@ -91,6 +133,12 @@ public protocol GroupParameters: Sendable {
 extension Grid {
   public var allowsScatteredGroups: Bool { false }
   public var scattered: Self { self }
+  public var widestShrink: Float { 1 }
+  public static var families: [String] { [] }
+  public func nearest(to weight: Matrix, importance: [Float]?) throws(Problem) -> EncodedMatrix? { nil }
+  public func fitting(columns: Int) -> (any Grid)? {
+    (try? parts(rows: 1, columns: columns)) == nil ? nil : self
+  }
 
   /// The number of groups in a row of `columns`.
   public func groupCount(_ columns: Int) -> Int {
@@ -101,6 +149,9 @@ extension Grid {
 
   /// The group of column `index` where groups are runs of neighbours.
   public func group(of index: Int) -> Int { groupSize.map { index / $0 } ?? 0 }
+
+  /// The place of column `index` within its group where groups are runs of neighbours.
+  public func place(of index: Int) -> Int { groupSize.map { index % $0 } ?? index }
 }
 
 /// A scale and a zero point for every row: point = (code - zero) · scale.

@@ -44,6 +44,8 @@ public final class CalibrationStream {
     let mismatch = kinds.contains(.mismatch) ? CrossSum(height: width, width: width, team: team) : nil
     let residual =
       kinds.contains(.residual) && addsToHidden ? CrossSum(height: hidden, width: width, team: team) : nil
+    var energy =
+      kinds.contains(.channelEnergy) && moment == nil ? ChannelEnergySum(width: width) : nil
     var magnitudes = kinds.contains(.magnitudes) ? MagnitudeSums(width: width) : nil
     let copy = FloatBuffer(sampleWidth), exact = FloatBuffer(compares ? sampleWidth : 0)
     let exactInput = FloatBuffer(compares ? calibration.length * width : 0)
@@ -63,6 +65,7 @@ public final class CalibrationStream {
         guard place == input else { return }
         count += rows
         moment?.add(x, rows)
+        energy?.add(x, rows)
         magnitudes?.add(x, rows)
         mismatch?.add(exactInput.pointer, minus: x, by: x, rows)
         // Until the weight's outputs are added, the hidden state is what they will be added to.
@@ -70,7 +73,7 @@ public final class CalibrationStream {
       }
     }
     return Evidence(
-      count: count, secondMoment: moment?.mean(), meanMagnitude: magnitudes?.mean, maximum: magnitudes?.maximum,
+      count: count, secondMoment: moment?.mean(), channelEnergy: energy?.mean, meanMagnitude: magnitudes?.mean, maximum: magnitudes?.maximum,
       mismatch: mismatch?.mean(), residual: residual?.mean())
   }
 

@@ -19,12 +19,13 @@ extension Grid {
 
   /// The parameters of one group; `columns` holds one of its columns in each row.
   func fitGroup(_ columns: Matrix, searching: Bool, importance: [Float]? = nil) -> Parameters {
-    var best = fit(columns, shrink: 1)
+    var best = fit(columns, shrink: 1, importance: importance)
     guard searching else { return best }
     var least = error(of: columns, under: best, importance: importance)
-    // GPTQ's own search: ranges of 100 % down to 20 % in steps of 1 %.
-    for step in 1..<80 {
-      let candidate = fit(columns, shrink: 1 - Float(step) / 100)
+    // GPTQ's own search: ranges of 100 % of the widest down to 20 % in steps of 1 %.
+    for step in (widestShrink == 1 ? 1 : 0)..<80 {
+      let shrink = widestShrink * (1 - Float(step) / 100)
+      let candidate = fit(columns, shrink: shrink, importance: importance)
       let errors = error(of: columns, under: candidate, importance: importance)
       var better = [Bool](repeating: false, count: errors.count)
       for i in errors.indices where errors[i] < least[i] {
@@ -51,7 +52,7 @@ extension Grid {
               guard let w = values.baseAddress.map({ $0 + j * rows }), let codes = codes.baseAddress,
                 let points = points.baseAddress
               else { return }
-              round(w, count: rows, under: parameters, codes: codes, points: points)
+              round(w, at: j, count: rows, under: parameters, codes: codes, points: points)
               for i in 0..<rows {
                 let difference = w[i] - points[i]
                 sums[i] += weight * difference * difference
@@ -80,7 +81,9 @@ extension Grid {
           else { return }
           for j in 0..<columns.rows {
             let column = values + j * rows
-            round(column, count: rows, under: parameters[group(of: j)], codes: codes + j * rows, points: points)
+            round(
+              column, at: place(of: j), count: rows, under: parameters[group(of: j)], codes: codes + j * rows,
+              points: points)
             column.update(from: points, count: rows)
           }
         }

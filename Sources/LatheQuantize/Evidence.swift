@@ -12,6 +12,8 @@ public struct EvidenceKinds: OptionSet, Hashable, Sendable {
 
   /// The mean of `x · xᵀ`: the Hessian of the output error, up to a factor.
   public static let secondMoment = EvidenceKinds(rawValue: 1)
+  /// The mean of `x²` of each input channel: the diagonal of the second moment, without the rest.
+  public static let channelEnergy = EvidenceKinds(rawValue: 2)
   /// The mean and the largest magnitude of each channel.
   public static let magnitudes = EvidenceKinds(rawValue: 4)
   /// The mean of `(x̃ - x) · xᵀ`, x̃ being what the original model would have fed the weight.
@@ -26,6 +28,8 @@ public final class Evidence: Sendable {
   public let count: Int
   /// The mean of `x · xᵀ`, inputs × inputs; nil where it was not gathered.
   public let secondMoment: Matrix?
+  /// The mean of `x²`, one value for each input; nil where it was not gathered.
+  public let channelEnergy: [Float]?
   /// The mean magnitude of each channel; nil where it was not gathered.
   public let meanMagnitude: [Float]?
   /// The largest magnitude of each channel; nil where it was not gathered.
@@ -38,12 +42,26 @@ public final class Evidence: Sendable {
 
   /// Evidence of `count` vectors.
   public init(
-    count: Int = 0, secondMoment: Matrix? = nil, meanMagnitude: [Float]? = nil, maximum: [Float]? = nil,
+    count: Int = 0, secondMoment: Matrix? = nil, channelEnergy: [Float]? = nil, meanMagnitude: [Float]? = nil, maximum: [Float]? = nil,
     mismatch: Matrix? = nil, residual: Matrix? = nil
   ) {
     (self.count, self.secondMoment) = (count, secondMoment)
+    self.channelEnergy = channelEnergy ?? secondMoment.map { h in (0..<h.rows).map { h[$0, $0] } }
     (self.meanMagnitude, self.maximum) = (meanMagnitude, maximum)
     (self.mismatch, self.residual) = (mismatch, residual)
+  }
+
+  /// What each of `count` input channels counts for: its energy.
+  ///
+  /// - Throws: `Problem` where nothing, or nothing finite, was gathered.
+  func importance(of count: Int) throws(Problem) -> [Float] {
+    guard let channelEnergy, channelEnergy.count == count else {
+      throw Problem(.usage, "the method needs calibration text", cure: "give --calibration")
+    }
+    guard channelEnergy.allSatisfy(\.isFinite) else {
+      throw Problem(.badData, "the model's activations are not finite on the calibration text")
+    }
+    return channelEnergy
   }
 
   /// The evidence as a weight sees it behind its input steps, in the basis of its outputs.

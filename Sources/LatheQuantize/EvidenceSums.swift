@@ -75,6 +75,24 @@ final class CrossSum {
   }
 }
 
+/// Sums `x²` over the vectors it is shown.
+struct ChannelEnergySum {
+  private var count = 0
+  private var sums: [Double]
+
+  init(width: Int) { sums = [Double](repeating: 0, count: width) }
+
+  mutating func add(_ x: UnsafePointer<Float>, _ rows: Int) {
+    count += rows
+    let width = sums.count
+    sums.withUnsafeMutableBufferPointer { sums in
+      for r in 0..<rows { for j in 0..<width { sums[j] += Double(x[r * width + j] * x[r * width + j]) } }
+    }
+  }
+
+  var mean: [Float] { sums.map { Float($0 / Double(max(count, 1))) } }
+}
+
 /// The mean and the largest magnitude of each channel of the vectors it is shown.
 struct MagnitudeSums {
   private var count = 0

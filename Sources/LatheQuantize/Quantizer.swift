@@ -94,9 +94,11 @@ public struct Quantizer {
 
   /// What the methods of some weights, and the figures reported of them, need.
   private func kinds(_ roles: [Role], _ layer: Int) -> EvidenceKinds {
-    roles.reduce(.secondMoment) { kinds, role in
+    let asked = roles.reduce(EvidenceKinds()) { kinds, role in
       kinds.union(recipe.rule(for: Site(layer, role))?.method.method.evidence ?? [])
     }
+    // Energies alone are cheap: the output error's figure is not worth a sum of squares of the width.
+    return asked == .channelEnergy && recipe.transforms.isEmpty ? asked : asked.union(.secondMoment)
   }
 
   private func quantize(

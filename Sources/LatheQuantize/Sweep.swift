@@ -119,20 +119,23 @@ struct SweptCodes<G: Grid> {
   var codes: [UInt8]
   /// The parameters of each group.
   var groups: [G.Parameters] = []
+  /// The column of the grid that each place of the sweep stands for: it says the group and the place within it.
+  var members: [Int] = []
 
   init(_ grid: G, rows: Int, columns: Int) {
     (self.grid, self.rows) = (grid, rows)
     codes = [UInt8](repeating: 0, count: rows * columns)
   }
 
-  /// Rounds the column at `place` of the sweep under group `group`.
+  /// Rounds the column at `place` of the sweep.
   mutating func round(
-    _ column: UnsafePointer<Float>, at place: Int, group: Int, into points: UnsafeMutablePointer<Float>
+    _ column: UnsafePointer<Float>, at place: Int, into points: UnsafeMutablePointer<Float>
   ) {
-    let rows = rows, grid = grid, parameters = groups[group]
+    let rows = rows, grid = grid, member = members[place]
+    let parameters = groups[grid.group(of: member)], inGroup = grid.place(of: member)
     codes.withUnsafeMutableBufferPointer { codes in
       guard let codes = codes.baseAddress else { return }
-      grid.round(column, count: rows, under: parameters, codes: codes + place * rows, points: points)
+      grid.round(column, at: inGroup, count: rows, under: parameters, codes: codes + place * rows, points: points)
     }
   }
 

@@ -11,7 +11,7 @@ import Darwin
 /// All methods work on memory the caller owns, and trust the caller for its extent.
 public struct Kernels: @unchecked Sendable {
   // A table of function pointers that is never written.
-  private let table: UnsafePointer<LatheKernels>
+  let table: UnsafePointer<LatheKernels>
 
   private init(_ table: UnsafePointer<LatheKernels>) { self.table = table }
 
@@ -124,7 +124,7 @@ public struct StoredLayout: Hashable, Sendable {
   public let elementsPerBlock: Int
   /// The number of bytes in a block.
   public let bytesPerBlock: Int
-  fileprivate let index: Int
+  let index: Int
 
   /// Every layout there are kernels for.
   public static let all: [StoredLayout] = {

@@ -43,26 +43,23 @@ struct VectorTests {
     #expect(tested == types.count)
   }
 
-  @Test("rounding to nearest gives llama.cpp's bytes", arguments: BlockGrid.Kind.allCases)
-  func encode(kind: BlockGrid.Kind) throws {
+  @Test(
+    "rounding to nearest gives llama.cpp's bytes, with importances and without",
+    arguments: BlockGrid.Kind.allCases, [false, true])
+  func encode(kind: BlockGrid.Kind, weighed: Bool) throws {
     let vectors = try Self.vectors("encode.json")
     let x = try #require(vectors["x"] as? [NSNumber]).map(\.floatValue)
-    guard let hex = (vectors["bytes_hex"] as? [String: String])?[kind.rawValue] else { return }
-    let grid = BlockGrid(kind)
-    let columns = Matrix(rows: 1, columns: x.count, values: x).transposed()
-    var codes: [UInt8] = [], parameters: [BlockGrid.Parameters] = []
-    for start in stride(from: 0, to: x.count, by: 32) {
-      let group = Matrix(rows: 32, columns: 1, values: Array(columns.values[start..<start + 32]))
-      let fitted = grid.fit(group, shrink: 1)
-      parameters.append(fitted)
-      for value in group.values {
-        var code: UInt8 = 0, point: Float = 0
-        grid.round([value], count: 1, under: fitted, codes: &code, points: &point)
-        codes.append(code)
-      }
-    }
-    let matrix = try grid.pack(codes, parameters: parameters, groupOfColumn: nil, rows: 1, columns: x.count)
+    let weights = try #require(vectors["imatrix"] as? [NSNumber]).map(\.floatValue)
+    let key = weighed ? "bytes_hex_imatrix" : "bytes_hex"
+    let hex = try #require((vectors[key] as? [String: String])?[kind.rawValue])
+    let weight = Matrix(rows: 1, columns: x.count, values: x)
+    let importance = weighed ? weights : nil
+    let matrix = try #require(try BlockGrid(kind).nearest(to: weight, importance: importance))
     #expect(matrix.parts[0].elements(as: UInt8.self) == Self.bytes(hex: hex))
+    // Column by column it is the same, but for importances that weigh by the variance of the whole row.
+    if weighed && BlockGrid(kind).groupSize == 32 && kind != .iq4_nl { return }
+    let (slow, _) = try GridTests.round(weight, onto: BlockGrid(kind), importance: importance)
+    #expect(slow.parts[0].elements(as: UInt8.self) == Self.bytes(hex: hex))
   }
 
   @Test("dense bit packing is that of compressed-tensors")

@@ -6,3 +6,6 @@
 #include "codebooks.h"
 #include "integer.h"
 #include "activations.h"
+#include "lanes.h"
+#include "blocks.h"
+#include "pack.h"

@@ -60,4 +60,8 @@ static const LatheKernels table = {
   .round_column = round_column,
   .quantize_vector = quantize_vector,
   .multiply_codes = multiply_codes,
+  .encode_rows = encode_rows,
+  .fit_blocks = fit_blocks,
+  .round_blocks = round_blocks,
+  .pack_blocks = pack_blocks,
 };

@@ -70,6 +70,22 @@ typedef struct {
   size_t code_stride, scale_stride, zero_stride;
 } LatheIntegerRow;
 
+/// The parameters of one group of a block type for some rows; a block's parts lie one after another, `rows` apart.
+typedef struct {
+  size_t rows;
+  /// Each block's scale, and the scale of its minimums, in half precision.
+  uint16_t *_Nonnull half;
+  uint16_t *_Nonnull half_minimum;
+  /// The codes of the parts' scales and minimums.
+  int16_t *_Nonnull scale_code;
+  int16_t *_Nonnull minimum_code;
+  /// The parts' scales and minimums as decoded, and what codes come from: code = round(inverse · (x - low)).
+  float *_Nonnull scale;
+  float *_Nonnull minimum;
+  float *_Nonnull inverse;
+  float *_Nonnull low;
+} LatheBlocks;
+
 /// The kernels of one instruction set.
 typedef struct {
   const char *_Nonnull name;
@@ -128,6 +144,22 @@ typedef struct {
   void (*_Nonnull multiply_codes)(
     const LatheIntegerRow *_Nonnull row, const int8_t *_Nonnull x, const float *_Nonnull x_scales,
     const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes, float *_Nonnull out, size_t stride);
+  /// Rounds `count` rows of `n` weights, `stride` floats apart, to blocks of a stored type; an error in column i counts
+  /// for `importance[i]`. 0 where the type is not written, or does not fit the width.
+  int (*_Nonnull encode_rows)(
+    size_t kind, const float *_Nonnull rows, size_t stride, size_t count, size_t n, const float *_Nullable importance,
+    uint8_t *_Nonnull out, size_t out_stride);
+  /// The parameters of one block of each row, from a block's columns, one after another; 0 where the type is not written.
+  int (*_Nonnull fit_blocks)(
+    size_t kind, const float *_Nonnull columns, const float *_Nullable importance, const LatheBlocks *_Nonnull to);
+  /// The codes of column number `place` of a block, and the points they stand for.
+  void (*_Nonnull round_blocks)(
+    size_t kind, const float *_Nonnull column, size_t place, int weighed, const LatheBlocks *_Nonnull from,
+    uint8_t *_Nonnull codes, float *_Nonnull points);
+  /// One block of each row, `out_stride` bytes apart, from codes, column after column.
+  void (*_Nonnull pack_blocks)(
+    size_t kind, const uint8_t *_Nonnull codes, const LatheBlocks *_Nonnull from, uint8_t *_Nonnull out,
+    size_t out_stride);
 } LatheKernels;
 
 /// out[r] = row r · x for `rows` stored rows of `n` elements that lie `stride` bytes apart.

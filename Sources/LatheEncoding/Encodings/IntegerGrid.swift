@@ -5,6 +5,7 @@ public import LatheTensor
 /// Stored: codes densely packed along a row, least significant bit first, each row starting on a byte; a binary16
 /// scale a group; if asymmetric, a zero point of as many bits as a code, packed alike; under act-order without
 /// static groups the group of each column. Value = scale · (code - zero).
+/// A centred grid's points lie evenly around zero and leave zero itself out, for very few bits.
 public struct IntegerGrid: Grid {
   public static let name = "integer"
   /// The width of a code, 1 to 8.
@@ -13,6 +14,8 @@ public struct IntegerGrid: Grid {
   public let groupSize: Int?
   /// Whether all groups have the same zero point, the middle of the range.
   public let isSymmetric: Bool
+  /// Whether the points lie evenly around zero, none of them zero: the zero point is (2^bits - 1) / 2.
+  public let isCentred: Bool
   /// Whether each column names its group.
   public var hasGroupIndex = false
 
@@ -20,13 +23,15 @@ public struct IntegerGrid: Grid {
     case bits
     case groupSize = "group_size"
     case isSymmetric = "symmetric"
+    case isCentred = "centred"
     case hasGroupIndex = "group_index"
   }
 
-  /// A grid of `bits` bits.
+  /// A grid of `bits` bits; a centred one is symmetric.
   ///
   /// - Throws: `Problem` of kind `usage` where a setting is out of range.
-  public init(bits: Int, groupSize: Int?, isSymmetric: Bool = false) throws(Problem) {
+  public init(bits: Int, groupSize: Int?, isSymmetric: Bool = false, isCentred: Bool = false) throws(Problem)
+  {
     guard (1...8).contains(bits) else {
       throw Problem(.usage, "\(bits) bits are out of range", cure: "choose 1 to 8")
     }
@@ -35,7 +40,8 @@ public struct IntegerGrid: Grid {
         .usage, "a group size of \(groupSize ?? 0) is out of range",
         cure: "choose 0 for whole rows, or 32, 64, 128, 256")
     }
-    (self.bits, self.groupSize, self.isSymmetric) = (bits, groupSize, isSymmetric)
+    (self.bits, self.groupSize) = (bits, groupSize)
+    (self.isSymmetric, self.isCentred) = (isSymmetric || isCentred, isCentred)
   }
 
   public init(from decoder: any Decoder) throws {
@@ -43,17 +49,30 @@ public struct IntegerGrid: Grid {
     try self.init(
       bits: container.decode(Int.self, forKey: .bits),
       groupSize: container.decodeIfPresent(Int.self, forKey: .groupSize),
-      isSymmetric: container.decodeIfPresent(Bool.self, forKey: .isSymmetric) ?? false)
+      isSymmetric: container.decodeIfPresent(Bool.self, forKey: .isSymmetric) ?? false,
+      isCentred: container.decodeIfPresent(Bool.self, forKey: .isCentred) ?? false)
     hasGroupIndex = try container.decodeIfPresent(Bool.self, forKey: .hasGroupIndex) ?? false
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(bits, forKey: .bits)
+    try container.encodeIfPresent(groupSize, forKey: .groupSize)
+    try container.encode(isSymmetric, forKey: .isSymmetric)
+    try container.encode(hasGroupIndex, forKey: .hasGroupIndex)
+    // Left out where false: descriptions of other grids stay as they have always been.
+    if isCentred { try container.encode(true, forKey: .isCentred) }
   }
 
   public static func grid(for request: GridRequest) throws(Problem) -> IntegerGrid? {
     guard !request.isForGGUF, let bits = Int(exactly: request.bits) else { return nil }
-    return try IntegerGrid(bits: bits, groupSize: request.groupSize, isSymmetric: request.isSymmetric)
+    return try IntegerGrid(
+      bits: bits, groupSize: request.groupSize, isSymmetric: request.isSymmetric, isCentred: request.isCentred
+    )
   }
 
   public var label: String {
-    "int\(bits)" + (isSymmetric ? "s" : "") + (groupSize.map { " g\($0)" } ?? " row")
+    "int\(bits)" + (isCentred ? "c" : isSymmetric ? "s" : "") + (groupSize.map { " g\($0)" } ?? " row")
   }
 
   public var nominalBits: Double { Double(bits) }
@@ -66,7 +85,7 @@ public struct IntegerGrid: Grid {
 
   private var top: Int { (1 << bits) - 1 }
   /// The zero point of a symmetric grid; at one bit the two points lie on either side of zero.
-  private var middle: Float { bits == 1 ? 0.5 : Float(1 << (bits - 1)) }
+  private var middle: Float { isCentred || bits == 1 ? Float(top) / 2 : Float(1 << (bits - 1)) }
 
   // MARK: What is stored
 
@@ -140,15 +159,32 @@ public struct IntegerGrid: Grid {
 
   // MARK: Searched
 
+  /// The spacing of 2^b evenly spaced points around zero that errs least on a Gaussian of variance 1, for b = 1 … 8
+  /// (Max, "Quantizing for minimum distortion", 1960).
+  private static let gaussianSpacing: [Float] = [
+    1.596, 0.9957, 0.5860, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308,
+  ]
+
+  /// A group with heavier tails than a Gaussian may want a wider centred grid than the Gaussian's.
+  public var widestShrink: Float { isCentred ? 1.35 : 1 }
+
   /// Asymmetric: the range, widened to hold zero, is spread over all codes. Symmetric: the largest magnitude reaches
-  /// half a step beyond the outermost code (GPTQ's convention). One symmetric bit: ± the mean magnitude.
-  public func fit(_ columns: Matrix, shrink: Float) -> AffineParameters {
+  /// half a step beyond the outermost code (GPTQ's convention). One symmetric bit: ± the mean magnitude. Centred: the
+  /// spacing that is best for a Gaussian of the group's root mean square.
+  public func fit(_ columns: Matrix, shrink: Float, importance: [Float]?) -> AffineParameters {
     let n = columns.columns
     var fitted = AffineParameters(
       scale: [Float](repeating: 1, count: n), zero: [Float](repeating: middle, count: n))
-    if bits == 1 && isSymmetric {
+    if bits == 1 && isSymmetric && !isCentred {
       let means = columns.meanMagnitudes()
       for i in 0..<n { fitted.scale[i] = storableScale(2 * shrink * means[i]) }
+      return fitted
+    }
+    if isCentred {
+      let sizes = columns.rootMeanSquares(importance: importance)
+      for i in 0..<n where sizes[i] > 0 {
+        fitted.scale[i] = storableScale(Self.gaussianSpacing[bits - 1] * shrink * sizes[i])
+      }
       return fitted
     }
     let (lowest, highest) = columns.extremes()
@@ -166,7 +202,7 @@ public struct IntegerGrid: Grid {
   }
 
   public func round(
-    _ column: UnsafePointer<Float>, count: Int, under parameters: AffineParameters,
+    _ column: UnsafePointer<Float>, at place: Int, count: Int, under parameters: AffineParameters,
     codes: UnsafeMutablePointer<UInt8>, points: UnsafeMutablePointer<Float>
   ) {
     Kernels.best.roundColumn(
@@ -194,6 +230,18 @@ public struct IntegerGrid: Grid {
 }
 
 extension Matrix {
+  /// The root of the mean square of each row's group, from a matrix with one column of the weight in each row.
+  package func rootMeanSquares(importance: [Float]?) -> [Float] {
+    var sums = [Float](repeating: 0, count: columns)
+    var total: Float = 0
+    for i in 0..<rows {
+      let weight = importance?[i] ?? 1
+      total += weight
+      for j in 0..<columns { sums[j] += weight * values[i * columns + j] * values[i * columns + j] }
+    }
+    return sums.map { total > 0 ? ($0 / total).squareRoot() : 0 }
+  }
+
   /// The mean magnitude of each row's group, from a matrix with one column of the weight in each row.
   package func meanMagnitudes() -> [Float] {
     var sums = [Float](repeating: 0, count: columns)

@@ -54,13 +54,13 @@ public struct TernaryGrid: Grid {
     }
   }
 
-  public func fit(_ columns: Matrix, shrink: Float) -> AffineParameters {
+  public func fit(_ columns: Matrix, shrink: Float, importance: [Float]?) -> AffineParameters {
     let scales = columns.meanMagnitudes().map { storableScale($0 > 0 ? $0 * shrink : 1) }
     return AffineParameters(scale: scales, zero: [Float](repeating: 1, count: scales.count))
   }
 
   public func round(
-    _ column: UnsafePointer<Float>, count: Int, under parameters: AffineParameters,
+    _ column: UnsafePointer<Float>, at place: Int, count: Int, under parameters: AffineParameters,
     codes: UnsafeMutablePointer<UInt8>, points: UnsafeMutablePointer<Float>
   ) {
     Kernels.best.roundColumn(

@@ -80,8 +80,8 @@ public struct GPTQ: QuantizationMethod {
     var swept = SweptCodes(grid, rows: weight.rows, columns: weight.columns)
     let size = grid.groupSize ?? weight.columns, n = weight.columns
     let contiguous = actOrder && !scatters(grid)
-    // The group of each place of the sweep: by the column that stands there, or by the place itself.
-    let groups = (0..<n).map { contiguous ? factor.order[$0] / size : $0 / size }
+    // What stands for a column in the grid at each place of the sweep: the column itself, or the place.
+    swept.members = contiguous ? factor.order : Array(0..<n)
     if contiguous {
       swept.groups = grid.fitGroups(of: sweep.originalColumns, searching: clip, importance: importance)
     }
@@ -96,14 +96,14 @@ public struct GPTQ: QuantizationMethod {
       }
       columns.values.withUnsafeBufferPointer { values in
         guard let column = values.baseAddress.map({ $0 + place * weight.rows }) else { return }
-        swept.round(column, at: place, group: groups[place], into: points)
+        swept.round(column, at: place, into: points)
       }
     }
-    refine(&swept, sweep, factor, evidence, groups)
+    refine(&swept, sweep, factor, evidence)
     var groupOfColumn: [Int]?
     if scatters(grid) {
       var index = [Int](repeating: 0, count: n)
-      for (place, column) in factor.order.enumerated() { index[column] = groups[place] }
+      for (place, column) in factor.order.enumerated() { index[column] = place / size }
       groupOfColumn = index
     }
     return try grid.pack(
@@ -113,14 +113,14 @@ public struct GPTQ: QuantizationMethod {
 
   /// The passes after the sweep.
   private func refine<G: Grid>(
-    _ swept: inout SweptCodes<G>, _ sweep: Sweep, _ factor: InverseFactor, _ evidence: Evidence, _ groups: [Int]
+    _ swept: inout SweptCodes<G>, _ sweep: Sweep, _ factor: InverseFactor, _ evidence: Evidence
   ) {
     guard passes > 0, let moment = evidence.dampedMoment(like: factor) else { return }
     var descent = CoordinateDescent(
       points: sweep.points, target: sweep.originalColumns.selectingRows(factor.order), moment: moment)
     for _ in 0..<passes {
       descent.pass { place, wanted, points in
-        swept.round(wanted, at: place, group: groups[place], into: points)
+        swept.round(wanted, at: place, into: points)
       }
     }
   }

@@ -30,18 +30,19 @@ public struct QuIP: Transform {
   public static var companion: any QuantizationMethod {
     var method = GPTQ()
     method.passes = 10
+    method.clip = true
     return method
   }
 
-  public static var grid: GridRequest? { GridRequest(bits: 2, groupSize: nil, isSymmetric: true) }
+  public static var grid: GridRequest? { GridRequest(bits: 2, groupSize: nil, isSymmetric: true, isCentred: true) }
 
-  public var evidence: EvidenceKinds { rescale ? [.magnitudes] : [] }
+  public var evidence: EvidenceKinds { rescale ? [.channelEnergy] : [] }
 
   public func apply(to block: inout Block, in context: BlockContext) throws(Problem) {
     for (index, role) in Role.allCases.enumerated() where context.rule(for: role) != nil {
       var weight = block.dense(role)
       if rescale {
-        let seen = try context.evidence(.magnitudes, at: role.input, of: block).meanMagnitude ?? []
+        let seen = try context.evidence(.channelEnergy, at: role.input, of: block).channelEnergy ?? []
         let factors = balance(weight, seen)
         weight = weight.scalingColumns(by: factors.map { 1 / $0 })
         block.weights[role]?.input.append(.scale(factors))
@@ -55,11 +56,10 @@ public struct QuIP: Transform {
   }
 
   /// What inputs are multiplied by: 1 / s, as binary16 holds it.
-  private func balance(_ weight: Matrix, _ magnitude: [Float]) -> [Float] {
+  private func balance(_ weight: Matrix, _ moment: [Float]) -> [Float] {
     var energy = [Float](repeating: 0, count: weight.columns)
     for i in 0..<weight.rows { for j in 0..<weight.columns { energy[j] += weight[i, j] * weight[i, j] } }
-    // The mean magnitude's square stands for H_jj: they differ by a factor that hardly varies.
-    let s = zip(magnitude, energy).map { x, w in (x / max(w, 1e-20).squareRoot()).squareRoot() }
+    let s = zip(moment, energy).map { h, w in (h / max(w, 1e-20)).squareRoot().squareRoot() }
     let mean = max(s.reduce(0, +) / Float(max(s.count, 1)), 1e-20)
     return s.map { HalfPrecision.value(HalfPrecision.bits(1 / min(max($0 / mean, 1e-3), 1e3))) }
   }
