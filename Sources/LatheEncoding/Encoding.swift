@@ -153,7 +153,7 @@ public struct EncodingDescription: Codable, Hashable, Sendable {
 public enum EncodingCatalog {
   /// The encodings' types.
   public static let all: [any Encoding.Type] = [
-    StoredBlocks.self, IntegerGrid.self, TernaryGrid.self, BlockGrid.self,
+    StoredBlocks.self, IntegerGrid.self, TernaryGrid.self, BlockGrid.self, PartlyBinary.self, BinaryPlanes.self,
   ]
 
   /// The encodings' names.

@@ -34,3 +34,24 @@ package func packScales(_ groups: [[Float]], rows: Int) -> Bytes {
     }
   }
 }
+
+/// The lowest bit of each value, eight a byte, each row starting on a byte.
+func packPlane(_ values: [UInt8], rows: Int, columns: Int) -> Bytes {
+  let width = (columns + 7) / 8
+  return Bytes(count: rows * width) { target in
+    for r in 0..<rows {
+      for j in 0..<columns { target[r * width + j / 8] |= (values[r * columns + j] & 1) << UInt8(j % 8) }
+    }
+  }
+}
+
+/// Values of `bits` bits one after another, least significant bit first.
+func packRun(_ values: [UInt8], bits: Int) -> Bytes {
+  Bytes(count: (values.count * bits + 7) / 8) { target in
+    for (i, value) in values.enumerated() {
+      let at = i * bits, word = UInt16(value) << UInt16(at % 8)
+      target[at / 8] |= UInt8(truncatingIfNeeded: word)
+      if at % 8 + bits > 8 { target[at / 8 + 1] |= UInt8(word >> 8) }
+    }
+  }
+}

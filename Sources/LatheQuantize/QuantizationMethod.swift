@@ -51,7 +51,9 @@ extension QuantizationMethod {
 /// Every method. A new one is one file and one line here.
 public enum MethodCatalog {
   /// The methods' types.
-  public static let all: [any QuantizationMethod.Type] = [RoundToNearest.self, GPTQ.self]
+  public static let all: [any QuantizationMethod.Type] = [
+    RoundToNearest.self, GPTQ.self, PBLLM.self, BiLLM.self,
+  ]
 
   /// The methods' names.
   public static var names: [String] { all.map { $0.card.name } }
