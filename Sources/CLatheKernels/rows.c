@@ -24,3 +24,21 @@ void lathe_decode_integer(const LatheKernels *kernels, const LatheIntegerRow *fi
   LatheIntegerRow row = *first;
   for (size_t r = 0; r < rows; r++, step(&row)) kernels->decode_integer(&row, out + r * row.n);
 }
+
+static void step_lookup(LatheLookupRow *row) {
+  row->codes += row->code_stride;
+  if (row->scales) row->scales += row->group_stride;
+  if (row->scale_codes) row->scale_codes += row->group_stride;
+  row->first += row->group_stride;
+}
+
+void lathe_decode_lookup(const LatheKernels *kernels, const LatheLookupRow *first, size_t rows, float *out) {
+  LatheLookupRow row = *first;
+  for (size_t r = 0; r < rows; r++, step_lookup(&row)) kernels->decode_lookup(&row, out + r * row.n);
+}
+
+void lathe_multiply_lookup(
+    const LatheKernels *kernels, const LatheLookupRow *first, size_t rows, const float *x, float *out) {
+  LatheLookupRow row = *first;
+  for (size_t r = 0; r < rows; r++, step_lookup(&row)) out[r] = kernels->dot_lookup(&row, x);
+}

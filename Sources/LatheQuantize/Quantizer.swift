@@ -99,7 +99,9 @@ extension Matrix {
   func quantized(
     by method: any QuantizationMethod, onto grid: some Grid, given evidence: Evidence, team: ThreadTeam
   ) throws(Problem) -> EncodedMatrix {
-    let slice = max(16, (rows + team.count - 1) / team.count)
+    let grid = grid.prepared(for: self)
+    let multiple = max(16, grid.rowMultiple(columns: columns))
+    let slice = ((rows + team.count - 1) / team.count + multiple - 1) / multiple * multiple
     let starts = Array(stride(from: 0, to: rows, by: slice))
     // What all slices share is made once, with all threads, before they ask for it.
     try method.prepare(evidence, threads: team.count)

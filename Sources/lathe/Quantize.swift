@@ -39,6 +39,11 @@ struct Quantize: ParsableCommand {
     help: ArgumentHelp("Neighbours that share a scale; 0 for whole rows (default: 128).", valueName: "n"))
   var groupSize: Int?
   @Flag(help: "Scales without zero points.") var symmetric = false
+  @Option(
+    help: ArgumentHelp(
+      "What is stored, by name, in place of --bits: \(EncodingCatalog.families.joined(separator: ", ")).",
+      valueName: "name"))
+  var encoding: String?
   @Option(name: .customLong("set"), help: ArgumentHelp("An option of the method.", valueName: "key=value"))
   var settings: [String] = []
   @OptionGroup var calibration: CalibrationOptions
@@ -52,7 +57,12 @@ struct Quantize: ParsableCommand {
   enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case native, gguf }
 
   func validate() throws {
-    if recipe != nil, method != nil || bits != nil || groupSize != nil || symmetric || !settings.isEmpty {
+    if encoding != nil, bits != nil || groupSize != nil || symmetric {
+      throw ValidationError("--encoding takes the place of --bits, --group-size and --symmetric")
+    }
+    if recipe != nil,
+      encoding != nil || method != nil || bits != nil || groupSize != nil || symmetric || !settings.isEmpty
+    {
       throw ValidationError(
         "--recipe takes the place of --method, --bits, --group-size, --symmetric and --set")
     }
@@ -143,7 +153,7 @@ struct Quantize: ParsableCommand {
     let method = try MethodDescription(name: method ?? "rtn", setting: options)
     let request = GridRequest(
       bits: bits ?? 4, groupSize: groupSize == 0 ? nil : groupSize ?? 128, isSymmetric: symmetric,
-      isForGGUF: format == .gguf)
+      isForGGUF: format == .gguf, family: encoding)
     let whole = Recipe(method: method.method, grid: try EncodingCatalog.grid(for: request))
     guard format == .gguf else { return whole }
     let (fitting, misfits) = whole.leavingOutMisfits(of: model)

@@ -5,6 +5,7 @@
 #include "kquants.h"
 #include "codebooks.h"
 #include "integer.h"
+#include "lookup.h"
 #include "lanes.h"
 #include "blocks.h"
 #include "pack.h"
