@@ -14,6 +14,8 @@ public struct Quantizer {
   public let recipe: Recipe
   /// The text to calibrate on; nil for recipes that need none.
   public let calibration: Calibration?
+  /// What errors count for, where that is not gathered from the text.
+  public let importance: ImportanceMatrix?
   /// The threads to work with.
   public let team: ThreadTeam
 
@@ -21,15 +23,18 @@ public struct Quantizer {
   ///
   /// - Throws: `Problem` of kind `usage` where the recipe needs calibration and there is none, or an encoding
   ///   cannot hold a weight.
-  public init(_ model: Model, recipe: Recipe, calibration: Calibration? = nil, team: ThreadTeam)
-    throws(Problem)
-  {
-    if calibration == nil, recipe.evidence != [] {
+  public init(
+    _ model: Model, recipe: Recipe, calibration: Calibration? = nil, importance: ImportanceMatrix? = nil,
+    team: ThreadTeam
+  ) throws(Problem) {
+    let given: EvidenceKinds = importance == nil ? [] : [.channelEnergy]
+    if calibration == nil, !given.isSuperset(of: recipe.evidence) {
       throw Problem(
         .usage, "the recipe \"\(recipe.name)\" needs calibration text", cure: "give --calibration FILE")
     }
     try recipe.validate(for: model)
     (self.model, self.recipe, self.calibration, self.team) = (model, recipe, calibration, team)
+    self.importance = importance
   }
 
   /// Quantizes every block that `store` does not hold yet, and hands each to it.
@@ -55,7 +60,9 @@ public struct Quantizer {
         let evidence =
           stream?.observe(input, of: block, gathering: kinds.reduce([]) { $0.union($1) }) ?? Evidence()
         for role in roles {
-          let outcome = try quantize(role, of: &block, layer: layer, given: evidence)
+          let site = Site(layer, role)
+          let known = stream == nil ? try importance?.evidence(for: site, of: model) : nil
+          let outcome = try quantize(role, of: &block, layer: layer, given: known ?? evidence)
           outcomes.append(outcome)
           report(.weight(outcome))
         }
@@ -79,10 +86,10 @@ public struct Quantizer {
     }
     let clock = ContinuousClock()
     let start = clock.now
-    let weight = linear.weight.decoded()
+    let weight = linear.weight.decoded(team: team)
     do throws(Problem) {
       let encoded = try weight.quantized(by: rule.method.method, onto: grid, given: evidence, team: team)
-      let error = weight.error(of: encoded.decoded(), given: evidence, team: team)
+      let error = weight.error(of: encoded.decoded(team: team), given: evidence, team: team)
       block.weights[role]?.weight = encoded
       return WeightOutcome(
         site: site, method: type(of: rule.method.method).card.name, encoding: encoded.encoding.description,
