@@ -33,3 +33,21 @@ void lathe_multiply_codes(
     kernels->multiply_codes(&row, x, x_scales, x_sums, tokens, codes, out + r, stride);
   }
 }
+
+static void step_lookup(LatheLookupRow *row) {
+  row->codes += row->code_stride;
+  if (row->scales) row->scales += row->group_stride;
+  if (row->scale_codes) row->scale_codes += row->group_stride;
+  row->first += row->group_stride;
+}
+
+void lathe_decode_lookup(const LatheKernels *kernels, const LatheLookupRow *first, size_t rows, float *out) {
+  LatheLookupRow row = *first;
+  for (size_t r = 0; r < rows; r++, step_lookup(&row)) kernels->decode_lookup(&row, out + r * row.n);
+}
+
+void lathe_multiply_lookup(
+    const LatheKernels *kernels, const LatheLookupRow *first, size_t rows, const float *x, float *out) {
+  LatheLookupRow row = *first;
+  for (size_t r = 0; r < rows; r++, step_lookup(&row)) out[r] = kernels->dot_lookup(&row, x);
+}

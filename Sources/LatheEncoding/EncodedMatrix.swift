@@ -127,6 +127,9 @@ public struct EncodedMatrix: Sendable {
 
   /// The rows in the order `order` names them, copied as stored.
   public func selectingRows(_ order: [Int]) throws(Problem) -> EncodedMatrix {
+    guard !layouts.contains(where: \.spansRows) else {
+      throw Problem(.usage, "rows of \(encoding.label) share scales and keep their order")
+    }
     var chosen: [String: Bytes] = [:]
     for (layout, part) in zip(layouts, parts) {
       if layout.isShared {

@@ -99,10 +99,15 @@ public struct PartLayout: Hashable, Sendable {
   public let shape: [Int]
   /// Whether the part belongs to all rows together.
   public let isShared: Bool
+  /// Whether entries belong to runs that reach over rows: rows of such a matrix cannot be chosen.
+  public let spansRows: Bool
 
   /// Describes a part.
-  public init(_ name: String, _ type: String, _ shape: [Int], isShared: Bool = false) {
-    (self.name, self.type, self.shape, self.isShared) = (name, type, shape, isShared)
+  public init(
+    _ name: String, _ type: String, _ shape: [Int], isShared: Bool = false, spansRows: Bool = false
+  ) {
+    (self.name, self.type, self.shape) = (name, type, shape)
+    (self.isShared, self.spansRows) = (isShared, spansRows)
   }
 
   /// The size in bytes.
@@ -153,7 +158,8 @@ public struct EncodingDescription: Codable, Hashable, Sendable {
 public enum EncodingCatalog {
   /// The encodings' types.
   public static let all: [any Encoding.Type] = [
-    StoredBlocks.self, IntegerGrid.self, TernaryGrid.self, BlockGrid.self, PartlyBinary.self, BinaryPlanes.self,
+    StoredBlocks.self, IntegerGrid.self, TernaryGrid.self, BlockGrid.self, NormalFloatGrid.self,
+    NVFP4Grid.self, PartlyBinary.self, BinaryPlanes.self,
   ]
 
   /// The encodings' names.

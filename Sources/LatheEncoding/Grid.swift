@@ -25,6 +25,13 @@ public protocol Grid: Encoding {
   /// The largest `shrink` that can be worth trying: 1 where it means the full range.
   var widestShrink: Float { get }
 
+  /// The grid as a weight needs it: with what all of the weight's rows share. To be asked for before rows are handed
+  /// to a method a run at a time.
+  func prepared(for weight: Matrix) -> Self
+
+  /// A run of rows whose parts can be stored apart from other rows' is a multiple of this many.
+  func rowMultiple(columns: Int) -> Int
+
   /// The parameters of one group, for every row, when its range is shrunk to `shrink` of what it is.
   ///
   /// - Parameters:
@@ -135,6 +142,8 @@ extension Grid {
   public var scattered: Self { self }
   public var widestShrink: Float { 1 }
   public static var families: [String] { [] }
+  public func prepared(for weight: Matrix) -> Self { self }
+  public func rowMultiple(columns: Int) -> Int { 1 }
   public func nearest(to weight: Matrix, importance: [Float]?) throws(Problem) -> EncodedMatrix? { nil }
   public func fitting(columns: Int) -> (any Grid)? {
     (try? parts(rows: 1, columns: columns)) == nil ? nil : self

@@ -67,6 +67,12 @@ extension Grid {
 }
 
 extension Grid {
+  /// The rows a thread takes of a weight: whole multiples of what the grid can stack.
+  func slice(rows: Int, columns: Int, threads: Int) -> Int {
+    let multiple = max(16, rowMultiple(columns: columns))
+    return ((rows + threads - 1) / threads + multiple - 1) / multiple * multiple
+  }
+
   /// The points nearest to a weight, and their codes column after column.
   ///
   /// - Parameter columns: the weight with one of its columns in each row; overwritten with the points.
@@ -96,7 +102,8 @@ extension Grid {
 extension Matrix {
   /// The weight rounded to the nearest points of a grid, its rows split over the threads of `team`.
   func nearest(on grid: some Grid, team: ThreadTeam) -> Matrix {
-    let slice = max(16, (rows + team.count - 1) / team.count)
+    let grid = grid.prepared(for: self)
+    let slice = grid.slice(rows: rows, columns: columns, threads: team.count)
     let pieces = Slots<[Float]>((rows + slice - 1) / slice)
     team.run(pieces.count) { piece in
       var columns = self.rows(piece * slice..<min((piece + 1) * slice, rows)).transposed()

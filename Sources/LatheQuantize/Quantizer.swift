@@ -14,6 +14,8 @@ public struct Quantizer {
   public let recipe: Recipe
   /// The text to calibrate on; nil for recipes that need none.
   public let calibration: Calibration?
+  /// What errors count for, where that is not gathered from the text.
+  public let importance: ImportanceMatrix?
   /// The threads to work with.
   public let team: ThreadTeam
 
@@ -21,10 +23,12 @@ public struct Quantizer {
   ///
   /// - Throws: `Problem` of kind `usage` where the recipe needs calibration and there is none, or an encoding
   ///   cannot hold a weight.
-  public init(_ model: Model, recipe: Recipe, calibration: Calibration? = nil, team: ThreadTeam)
-    throws(Problem)
-  {
-    if calibration == nil, recipe.evidence != [] {
+  public init(
+    _ model: Model, recipe: Recipe, calibration: Calibration? = nil, importance: ImportanceMatrix? = nil,
+    team: ThreadTeam
+  ) throws(Problem) {
+    let given: EvidenceKinds = importance == nil ? [] : [.channelEnergy]
+    if calibration == nil, !given.isSuperset(of: recipe.evidence) {
       throw Problem(
         .usage, "the recipe \"\(recipe.name)\" needs calibration text", cure: "give --calibration FILE")
     }
@@ -32,6 +36,7 @@ public struct Quantizer {
     var model = model
     for description in recipe.transforms { try description.transform.apply(to: &model) }
     (self.model, self.recipe, self.calibration, self.team) = (model, recipe, calibration, team)
+    self.importance = importance
   }
 
   /// Quantizes every block that `store` does not hold yet, and hands each to it.
@@ -56,7 +61,9 @@ public struct Quantizer {
         if roles.isEmpty { continue }
         let evidence = stream?.observe(input, of: block, reference: reference, gathering: kinds(roles, layer))
         for role in roles {
-          let outcome = try quantize(role, of: &block, layer: layer, given: evidence ?? Evidence())
+          let site = Site(layer, role)
+          let known = stream == nil ? try importance?.evidence(for: site, of: model) : nil
+          let outcome = try quantize(role, of: &block, layer: layer, given: known ?? evidence ?? Evidence())
           outcomes.append(outcome)
           report(.weight(outcome))
         }
@@ -113,12 +120,12 @@ public struct Quantizer {
     }
     let clock = ContinuousClock()
     let start = clock.now
-    let weight = linear.weight.decoded()
+    let weight = linear.weight.decoded(team: team)
     let evidence = evidence.seen(by: linear)
     do throws(Problem) {
       let target = try rule.method.method.target(for: weight, given: evidence, team: team)
       let encoded = try target.quantized(by: rule.method.method, onto: grid, given: evidence, team: team)
-      let error = weight.error(of: encoded.decoded(), given: evidence, team: team)
+      let error = weight.error(of: encoded.decoded(team: team), given: evidence, team: team)
       block.weights[role]?.weight = encoded
       return WeightOutcome(
         site: site, method: type(of: rule.method.method).card.name, encoding: encoded.encoding.description,
@@ -135,10 +142,11 @@ extension Matrix {
   func quantized(
     by method: any QuantizationMethod, onto grid: some Grid, given evidence: Evidence, team: ThreadTeam
   ) throws(Problem) -> EncodedMatrix {
+    let grid = grid.prepared(for: self)
     // What all slices share is made once, with all threads, before they ask for it.
     try method.prepare(evidence, threads: team.count)
     if !method.splitsRows { return try method.quantize(self, onto: grid, given: evidence) }
-    let slice = max(16, (rows + team.count - 1) / team.count)
+    let slice = grid.slice(rows: rows, columns: columns, threads: team.count)
     let starts = Array(stride(from: 0, to: rows, by: slice))
     let results = Slots<Result<EncodedMatrix, Problem>>(starts.count)
     team.run(starts.count) { piece in

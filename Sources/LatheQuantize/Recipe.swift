@@ -38,10 +38,21 @@ public struct Recipe: Codable, Hashable, Sendable {
   /// The rule for `site`.
   public func rule(for site: Site) -> Rule? { rules.first { $0.matches(site) } }
 
+  /// The rule for the embedding or the head, which only a rule that names them means.
+  public func rule(for end: ModelEnd) -> Rule? { rules.first { $0.names(end) } }
+
   /// Refuses a recipe whose encodings cannot hold the weights they are meant for.
   ///
   /// - Throws: `Problem` of kind `usage` naming the first weight that does not fit.
   public func validate(for model: Model) throws(Problem) {
+    for end in ModelEnd.allCases {
+      guard let rule = rule(for: end), let weight = end.weight(of: model) else { continue }
+      do throws(Problem) {
+        _ = try rule.storage.parts(rows: weight.rows, columns: weight.columns)
+      } catch {
+        throw Problem(.usage, error.what, at: "the \(end.rawValue)", cure: "choose another encoding for it")
+      }
+    }
     for (layer, block) in model.blocks.enumerated() {
       for role in Role.allCases {
         guard let weight = block.weights[role]?.weight, let rule = rule(for: Site(layer, role)) else {
@@ -57,20 +68,33 @@ public struct Recipe: Codable, Hashable, Sendable {
     }
   }
 
-  /// The recipe without the roles whose weights its first rule's encoding cannot hold, and these roles.
+  /// The recipe with other encodings for roles whose weights its first rule's encoding cannot hold, and the roles no
+  /// such encoding is found for.
   ///
-  /// GGUF's blocks do not fit every width; such weights stay as they are, as llama.cpp's tools leave them.
+  /// GGUF's blocks do not fit every width; such weights get the type that llama.cpp's tools fall back to, or stay as
+  /// they are.
   public func leavingOutMisfits(of model: Model) -> (recipe: Recipe, misfits: [Role]) {
-    guard let rule = rules.first, let block = model.blocks.first else { return (self, []) }
-    let fitting = Role.allCases.filter { role in
-      block.weights[role].map {
-        (try? rule.storage.parts(rows: $0.weight.rows, columns: $0.weight.columns)) != nil
-      } ?? true
-    }
-    if fitting.count == Role.allCases.count || fitting.isEmpty { return (self, []) }
+    guard let rule = rules.first, let block = model.blocks.first,
+      let grid = rule.encoding.encoding as? any Grid
+    else { return (self, []) }
     var copy = self
+    var fitting: [Role] = [], misfits: [Role] = []
+    for role in Role.allCases {
+      let columns = block.weights[role]?.weight.columns ?? 0
+      if columns == 0 || (try? rule.storage.parts(rows: 1, columns: columns)) != nil {
+        fitting.append(role)
+      } else if let other = grid.fitting(columns: columns) {
+        copy.rules.append(Rule(sites: "*.\(role.rawValue)", method: rule.method.method, encoding: other))
+      } else {
+        misfits.append(role)
+      }
+    }
+    if fitting.count == Role.allCases.count || (fitting.isEmpty && copy.rules.count == rules.count) {
+      return (self, [])
+    }
     copy.rules[0].sites = fitting.map { "*.\($0.rawValue)" }.joined(separator: "|")
-    return (copy, Role.allCases.filter { !fitting.contains($0) })
+    if fitting.isEmpty { copy.rules.removeFirst() }
+    return (copy, misfits)
   }
 
   /// The recipe as JSON with sorted keys: equal recipes give equal text.
@@ -90,6 +114,7 @@ public struct Recipe: Codable, Hashable, Sendable {
 /// A method and an encoding for the sites a pattern matches.
 public struct Rule: Codable, Hashable, Sendable {
   /// Which sites, "layer.role": "*" stands for anything, alternatives are separated by "|". "*.down|0.*".
+  /// "embedding" and "head", where an alternative says so word for word.
   public var sites: String
   /// How codes are chosen.
   public var method: MethodDescription
@@ -122,6 +147,9 @@ public struct Rule: Codable, Hashable, Sendable {
   public func matches(_ site: Site) -> Bool {
     sites.split(separator: "|").contains { Self.match(Substring($0), Substring(site.description)) }
   }
+
+  /// Whether an alternative of the pattern is the name of `end`.
+  public func names(_ end: ModelEnd) -> Bool { sites.split(separator: "|").contains { $0 == end.rawValue } }
 
   private static func match(_ pattern: Substring, _ text: Substring) -> Bool {
     guard let first = pattern.first else { return text.isEmpty }

@@ -97,6 +97,11 @@ package final class FloatBuffer: @unchecked Sendable {
     self.count = count
   }
 
+  package convenience init(copying values: [Float]) {
+    self.init(values.count)
+    for (i, value) in values.enumerated() { pointer[i] = value }
+  }
+
   package var pointer: UnsafeMutablePointer<Float> { memory.base.assumingMemoryBound(to: Float.self) }
 
   package var array: [Float] { Array(UnsafeBufferPointer(start: pointer, count: count)) }

@@ -40,11 +40,23 @@ struct Quantize: ParsableCommand {
     help: ArgumentHelp("Neighbours that share a scale; 0 for whole rows (default: 128).", valueName: "n"))
   var groupSize: Int?
   @Flag(help: "Scales without zero points.") var symmetric = false
+  @Option(
+    help: ArgumentHelp(
+      "What is stored, by name, in place of --bits: \(EncodingCatalog.families.joined(separator: ", ")).",
+      valueName: "name"))
+  var encoding: String?
   @Option(name: .customLong("set"), help: ArgumentHelp("An option of the method.", valueName: "key=value"))
   var settings: [String] = []
   @OptionGroup var calibration: CalibrationOptions
-  @Option(help: ArgumentHelp("A recipe in YAML: methods and encodings by site.", valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "A recipe in YAML, or a mix of GGUF's by name: \(GGUFMix.names.joined(separator: ", ")).",
+      valueName: "file|name"))
   var recipe: String?
+  @Option(
+    help: ArgumentHelp(
+      "What errors count for, as llama-imatrix wrote it, in place of --calibration.", valueName: "file"))
+  var imatrix: String?
   @Option(help: "native, or gguf for llama.cpp and its kin.") var format = OutputFormat.native
   @Flag(help: "Say what would be done, and how large the result would be.") var dryRun = false
   @OptionGroup var tokenizer: TokenizerOptions
@@ -53,9 +65,17 @@ struct Quantize: ParsableCommand {
   enum OutputFormat: String, ExpressibleByArgument, CaseIterable { case native, gguf }
 
   func validate() throws {
-    if recipe != nil, method != nil || bits != nil || groupSize != nil || symmetric || !settings.isEmpty {
+    if encoding != nil, bits != nil || groupSize != nil || symmetric {
+      throw ValidationError("--encoding takes the place of --bits, --group-size and --symmetric")
+    }
+    if recipe != nil,
+      encoding != nil || method != nil || bits != nil || groupSize != nil || symmetric || !settings.isEmpty
+    {
       throw ValidationError(
         "--recipe takes the place of --method, --bits, --group-size, --symmetric and --set")
+    }
+    if imatrix != nil, calibration.calibration != nil {
+      throw ValidationError("--imatrix takes the place of --calibration")
     }
     if format == .gguf, let groupSize, groupSize != 32 {
       throw ValidationError("with --format gguf, --group-size can only be 32")
@@ -83,9 +103,13 @@ struct Quantize: ParsableCommand {
     let team = common.makeTeam()
     let text = try calibration.load(
       model: model, path: self.model, tokenizer: tokenizer.tokenizer, team: team)
-    let quantizer = try Quantizer(model, recipe: recipe, calibration: text, team: team)
-    let fingerprint = try Fingerprint(model: self.model, recipe: recipe, calibration: text)
-    let store = try FolderStore(at: out + ".partial", model: quantizer.model, fingerprint: fingerprint)
+    let importance = try imatrix.map { (path) throws(Problem) in try ImportanceMatrix(reading: path) }
+    let quantizer = try Quantizer(
+      model, recipe: recipe, calibration: text, importance: importance, team: team)
+    var fingerprint = try Fingerprint(model: self.model, recipe: recipe, calibration: text)
+    if let importance { fingerprint.calibration += ", importance matrix \(importance.digest)" }
+    let ended = try recipe.quantizingEnds(of: quantizer.model, team: team)
+    let store = try FolderStore(at: out + ".partial", model: ended, fingerprint: fingerprint)
     if store.finishedBlocks > 0 {
       Output.note("continuing after \(store.finishedBlocks) of \(model.blocks.count) blocks")
     }
@@ -133,7 +157,11 @@ struct Quantize: ParsableCommand {
   }
 
   private func makeRecipe(for model: Model) throws(Problem) -> Recipe {
-    if let recipe { return try Recipe(reading: recipe) }
+    if let recipe {
+      guard GGUFMix.names.contains(recipe) else { return try Recipe(reading: recipe) }
+      return try GGUFMix.recipe(
+        named: recipe, for: model, isWeighed: imatrix != nil || calibration.calibration != nil)
+    }
     var options: [(key: String, value: String)] = []
     for setting in settings {
       guard let sign = setting.firstIndex(of: "=") else {
@@ -147,6 +175,7 @@ struct Quantize: ParsableCommand {
     if let groupSize { request.groupSize = groupSize == 0 ? nil : groupSize }
     if symmetric { request.isSymmetric = true }
     request.isForGGUF = format == .gguf
+    if let encoding { request.family = encoding }
     if chain.bringsEncoding, bits != nil || groupSize != nil || symmetric {
       throw Problem(
         .usage, "\(chain.name) stores an encoding of its own",
@@ -190,7 +219,14 @@ struct Quantize: ParsableCommand {
           ?? matrix.byteCount
       }
     }
-    let bytes = model.byteCount - originalBytes + blockBytes
+    var bytes = model.byteCount - originalBytes + blockBytes
+    for end in ModelEnd.allCases {
+      guard let matrix = end.weight(of: model), let encoding = recipe.rule(for: end)?.storage else {
+        continue
+      }
+      let parts = try encoding.parts(rows: matrix.rows, columns: matrix.columns)
+      bytes += parts.reduce(0) { $0 + $1.byteCount } - matrix.byteCount
+    }
     let preview = Preview(
       recipe: recipe.name, bitsPerWeight: Double(8 * bytes) / Double(model.parameterCount),
       bitsPerBlockWeight: Double(8 * blockBytes) / Double(weights), bytes: bytes)

@@ -27,6 +27,7 @@ LATHE_INLINE BlockType block_type(size_t kind) {
     case LATHE_STORED_q5_k: return (BlockType){256, 32, 31, 0, 63, 1, 0};
     case LATHE_STORED_q6_k: return (BlockType){256, 16, 63, 32, 128, 0, 0};
     case LATHE_STORED_iq4_xs: return (BlockType){256, 32, 15, 0, 32, 0, 1};
+    case LATHE_STORED_mxfp4: return (BlockType){32, 32, 15, 0, 0, 0, 0};
     default: return (BlockType){0};
   }
 }
@@ -248,6 +249,37 @@ LATHE_INLINE void fit_small(
   }
 }
 
+/* The small float nearest to x · inverse, the smaller of two: a sign, two bits of exponent, one of mantissa. */
+LATHE_INLINE Lanes small_float_code(Lanes x, Lanes inverse, Lanes *entry) {
+  const Lanes size = magnitude(x * inverse);
+  Lanes code = 0, value = 0;
+  for (int k = 0; k < 7; k++) {
+    const LaneMask above = size > (Lanes)((e2m1_values[k] + e2m1_values[k + 1]) / 2);
+    code = above ? (Lanes)(float)(k + 1) : code;
+    value = above ? (Lanes)e2m1_values[k + 1] : value;
+  }
+  const LaneMask negative = (x < (Lanes)0.0f) & (code > (Lanes)0.0f);
+  *entry = negative ? -value : value;
+  return negative ? code + 8 : code;
+}
+
+/* MXFP4: the scale is the power of two that takes the extreme to the largest exponent. */
+LATHE_INLINE void fit_small_floats(const Lanes *x, LaneBlock *block) {
+  const Lanes peak = magnitude(extreme(x, 32));
+  for (int lane = 0; lane < LATHE_LANES; lane++) {
+    float exponent = peak[lane] > 0 ? floorf(log2f(peak[lane])) - 2 + 127 : 0;
+    exponent = exponent > 0 ? exponent < 254 ? exponent : 254 : 0;
+    block->half[lane] = (uint16_t)exponent;
+    const float scale = exponent == 0 ? 0x1.0p-127f : float_from_bits((uint32_t)exponent << 23);
+    block->scale[0][lane] = scale;
+    block->inverse[0][lane] = 1 / scale;
+  }
+  for (int i = 0; i < 32; i++) {
+    Lanes entry;
+    block->codes[i] = small_float_code(x[i], block->inverse[0], &entry);
+  }
+}
+
 /* The code of a part whose scale is stored: rounded again under what was stored. */
 LATHE_INLINE Lanes settled_code(Lanes x, Lanes scale, Lanes minimum, const BlockType type) {
   if (type.is_affine) return clamped(nearest((x + minimum) / scale), 0, type.top);
@@ -259,6 +291,7 @@ LATHE_INLINE void fit_block(
   const BlockType type = block_type(kind);
   for (int p = 0; p < 16; p++) block->minimum[p] = block->minimum_code[p] = block->low[p] = block->inverse[p] = 0;
   memset(block->half_minimum, 0, sizeof block->half_minimum);
+  if (kind == LATHE_STORED_mxfp4) return fit_small_floats(x, block);
   if (type.is_table) return fit_table_parts(x, importance, type, block);
   if (type.scale_top == 0) return fit_small(x, importance, variance, kind, type, block);
   if (type.is_affine) fit_affine_parts(x, importance, kind, type, block);
@@ -273,7 +306,7 @@ LATHE_INLINE void fit_block(
 
 /* One function for each type, so that widths and tops are constants. */
 #define LATHE_WRITTEN_TYPES(X) \
-  X(q4_0) X(q4_1) X(q5_0) X(q5_1) X(q8_0) X(iq4_nl) X(q2_k) X(q3_k) X(q4_k) X(q5_k) X(q6_k) X(iq4_xs)
+  X(q4_0) X(q4_1) X(q5_0) X(q5_1) X(q8_0) X(iq4_nl) X(q2_k) X(q3_k) X(q4_k) X(q5_k) X(q6_k) X(iq4_xs) X(mxfp4)
 #define X(symbol)                                                                             \
   static __attribute__((noinline)) void fit_##symbol(                                         \
       const Lanes *x, const float *importance, const Lanes *variance, LaneBlock *block) {     \

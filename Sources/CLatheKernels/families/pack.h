@@ -98,8 +98,12 @@ static void pack_iq4_xs(const uint8_t *codes, uint16_t d, const int *scale, uint
 }
 
 static void pack_small(const uint8_t *codes, size_t kind, uint16_t d, uint16_t m, uint8_t *out) {
-  put_u16(out, d);
-  out += 2;
+  if (kind == LATHE_STORED_mxfp4) {
+    *out++ = (uint8_t)d;
+  } else {
+    put_u16(out, d);
+    out += 2;
+  }
   if (kind == LATHE_STORED_q4_1 || kind == LATHE_STORED_q5_1) {
     put_u16(out, m);
     out += 2;
@@ -227,6 +231,10 @@ LATHE_INLINE void round_tile(
   if (type.is_table) {
     Lanes entry;
     code = table_place(inverse * x, iq4_values, &entry);
+    point = scale * entry;
+  } else if (kind == LATHE_STORED_mxfp4) {
+    Lanes entry;
+    code = small_float_code(x, inverse, &entry);
     point = scale * entry;
   } else if (type.scale_top == 0) {
     code = weighed && kind != LATHE_STORED_q8_0 ? weighed_code(x, inverse, low, type) : plain_code(x, inverse, low, kind, type);

@@ -70,6 +70,27 @@ typedef struct {
   size_t code_stride, scale_stride, zero_stride;
 } LatheIntegerRow;
 
+/// Rows of four-bit codes that name entries of a table, with a scale for each group; the pointers are the first row's.
+typedef struct {
+  /// `n` codes, the first of each two in the low half of their byte.
+  const uint8_t *_Nonnull codes;
+  /// Sixteen entries.
+  const float *_Nonnull table;
+  /// One scale a group; or null, and scale = scale_table[scale code] · factor + offset.
+  const float *_Nullable scales;
+  const uint8_t *_Nullable scale_codes;
+  const float *_Nullable scale_table;
+  /// One factor for each `span` groups; the row's first group is number `first`.
+  const float *_Nullable factors;
+  size_t first;
+  size_t span;
+  float offset;
+  size_t group;
+  size_t n;
+  /// From one row to the next: bytes of codes, groups.
+  size_t code_stride, group_stride;
+} LatheLookupRow;
+
 /// The parameters of one group of a block type for some rows; a block's parts lie one after another, `rows` apart.
 typedef struct {
   size_t rows;
@@ -144,6 +165,14 @@ typedef struct {
   void (*_Nonnull multiply_codes)(
     const LatheIntegerRow *_Nonnull row, const int8_t *_Nonnull x, const float *_Nonnull x_scales,
     const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes, float *_Nonnull out, size_t stride);
+  void (*_Nonnull decode_lookup)(const LatheLookupRow *_Nonnull row, float *_Nonnull out);
+  float (*_Nonnull dot_lookup)(const LatheLookupRow *_Nonnull row, const float *_Nonnull x);
+  /// The code whose entry is nearest to w · inverse, and the entry times the scale. `sorted` holds the entries in
+  /// rising order, `order` their codes; `bounds[k]` is the largest value that still belongs to entry k.
+  void (*_Nonnull round_lookup)(
+    const float *_Nonnull w, const float *_Nonnull inverse, const float *_Nonnull scale, const float *_Nonnull bounds,
+    const float *_Nonnull sorted, const uint8_t *_Nonnull order, uint8_t *_Nonnull codes, float *_Nonnull points,
+    size_t n);
   /// Rounds `count` rows of `n` weights, `stride` floats apart, to blocks of a stored type; an error in column i counts
   /// for `importance[i]`. 0 where the type is not written, or does not fit the width.
   int (*_Nonnull encode_rows)(
@@ -178,6 +207,14 @@ void lathe_multiply_codes(
 /// Decodes `rows` integer rows, one after another.
 void lathe_decode_integer(
   const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, float *_Nonnull out);
+
+/// Decodes `rows` rows of a table's entries, one after another.
+void lathe_decode_lookup(
+  const LatheKernels *_Nonnull kernels, const LatheLookupRow *_Nonnull first, size_t rows, float *_Nonnull out);
+/// out[r] = row r · x for `rows` rows of a table's entries.
+void lathe_multiply_lookup(
+  const LatheKernels *_Nonnull kernels, const LatheLookupRow *_Nonnull first, size_t rows, const float *_Nonnull x,
+  float *_Nonnull out);
 
 /// The plain C kernels: the truth every other set is tested against.
 const LatheKernels *_Nonnull lathe_kernels_scalar(void);

@@ -66,6 +66,36 @@ static inline __attribute__((always_inline)) int32_t dot_codes_bytes(const uint8
   return _mm512_reduce_add_epi32(_mm512_add_epi32(sum, other));
 }
 
+#define LATHE_OWN_LOOKUP
+/* Sixteen codes to sixteen entries: one permutation of a register that holds the table. */
+static inline __attribute__((always_inline)) __m512 entries(const uint8_t *codes, const __m512 table, size_t n) {
+  const __m128i bytes = _mm_maskz_loadu_epi8((__mmask16)((1u << (n + 1) / 2) - 1), codes);
+  const __m128i low = _mm_and_si128(bytes, _mm_set1_epi8(15));
+  const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(15));
+  return _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(_mm_unpacklo_epi8(low, high)), table);
+}
+
+static inline __attribute__((always_inline)) void lookup(
+    const uint8_t *codes, const float *table, float scale, float *out, size_t n) {
+  const __m512 t = _mm512_mul_ps(_mm512_loadu_ps(table), _mm512_set1_ps(scale));
+  for (size_t i = 0; i < n; i += 16) {
+    const size_t left = n - i < 16 ? n - i : 16;
+    _mm512_mask_storeu_ps(out + i, (__mmask16)((1u << left) - 1), entries(codes + i / 2, t, left));
+  }
+}
+
+static inline __attribute__((always_inline)) float lookup_dot(
+    const uint8_t *codes, const float *table, const float *x, size_t n) {
+  const __m512 t = _mm512_loadu_ps(table);
+  __m512 sum = _mm512_setzero_ps();
+  for (size_t i = 0; i < n; i += 16) {
+    const size_t left = n - i < 16 ? n - i : 16;
+    const __m512 v = _mm512_maskz_loadu_ps((__mmask16)((1u << left) - 1), x + i);
+    sum = _mm512_fmadd_ps(entries(codes + i / 2, t, left), v, sum);
+  }
+  return _mm512_reduce_add_ps(sum);
+}
+
 #define LATHE_SET_NAME "avx512"
 #define LATHE_OWN_DOT_INTEGER
 #include "../families/before_table.h"

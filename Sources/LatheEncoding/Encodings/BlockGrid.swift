@@ -2,7 +2,8 @@ public import LatheTensor
 
 /// The GGUF blocks that a method can write.
 ///
-/// Of 32 weights: Q4_0, Q5_0 and Q8_0 (a scale), Q4_1 and Q5_1 (a scale and a minimum), IQ4_NL (a scale of a table).
+/// Of 32 weights: Q4_0, Q5_0 and Q8_0 (a scale), Q4_1 and Q5_1 (a scale and a minimum), IQ4_NL (a scale of a
+/// table), MXFP4 (a power of two).
 /// Of 256, in parts of 16 or 32 with scales of their own in 4 to 8 bits: Q2_K, Q4_K and Q5_K (scales and minimums),
 /// Q3_K and Q6_K (scales), IQ4_XS (scales of the table).
 ///
@@ -38,12 +39,14 @@ public struct BlockGrid: Grid {
     case iq4_nl = "IQ4_NL"
     /// 4 bits that name an entry of a table, and a scale for each 32 weights.
     case iq4_xs = "IQ4_XS"
+    /// Floats of 4 bits, and a power of two as scale (OCP Microscaling Formats 1.0).
+    case mxfp4 = "MXFP4"
 
     var bits: Int {
       switch self {
       case .q2_k: 2
       case .q3_k: 3
-      case .q4_0, .q4_1, .q4_k, .iq4_nl, .iq4_xs: 4
+      case .q4_0, .q4_1, .q4_k, .iq4_nl, .iq4_xs, .mxfp4: 4
       case .q5_0, .q5_1, .q5_k: 5
       case .q6_k: 6
       case .q8_0: 8
@@ -53,7 +56,7 @@ public struct BlockGrid: Grid {
     /// Whether importances enter the search for scales by the variance of the block alone, not of the whole row.
     var isWeighedByBlock: Bool {
       switch self {
-      case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0: false
+      case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .mxfp4: false
       case .q2_k, .q3_k, .q4_k, .q5_k, .q6_k, .iq4_nl, .iq4_xs: true
       }
     }
@@ -66,7 +69,7 @@ public struct BlockGrid: Grid {
       case .q5_k: .q5_1
       case .q6_k: .q8_0
       case .iq4_xs: .iq4_nl
-      case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .iq4_nl: nil
+      case .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .iq4_nl, .mxfp4: nil
       }
     }
   }
