@@ -89,6 +89,11 @@ public struct Chain: Sendable {
     (transforms.map { type(of: $0).card.title } + [type(of: method).card.title]).joined(separator: " + ")
   }
 
+  /// Where its parts were published.
+  public var paper: String {
+    (transforms.map { type(of: $0).card.paper } + [type(of: method).card.paper]).joined(separator: "; ")
+  }
+
   /// The grid to take where a user has said nothing: what the last transform's or the method's paper uses.
   public var defaults: GridRequest {
     transforms.reversed().compactMap { type(of: $0).grid }.first ?? type(of: method).grid

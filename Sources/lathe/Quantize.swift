@@ -158,9 +158,15 @@ struct Quantize: ParsableCommand {
 
   private func makeRecipe(for model: Model) throws(Problem) -> Recipe {
     if let recipe {
-      guard GGUFMix.names.contains(recipe) else { return try Recipe(reading: recipe) }
-      return try GGUFMix.recipe(
-        named: recipe, for: model, isWeighed: imatrix != nil || calibration.calibration != nil)
+      if let preset = PresetCatalog[recipe] {
+        return try preset.recipe(for: model, isWeighed: imatrix != nil || calibration.calibration != nil)
+      }
+      guard FileManager.default.fileExists(atPath: recipe) else {
+        throw Problem(
+          .noInput, "there is no recipe of this name, and no such file", at: recipe,
+          cure: "`lathe recipes` lists the names")
+      }
+      return try Recipe(reading: recipe)
     }
     var options: [(key: String, value: String)] = []
     for setting in settings {

@@ -5,11 +5,15 @@ internal import LatheTensor
 internal import Yams
 
 extension StudyRecipe {
-  private static let shortKeys = ["method", "bits", "group", "symmetric", "set", "label"]
+  private static let shortKeys = ["method", "bits", "encoding", "group", "symmetric", "set", "label"]
 
   /// The recipes an entry of a plan stands for: a file's, that of rules, or every combination of the lists in it.
   static func expanding(_ node: PlanNode, folder: String) throws(Problem) -> [StudyRecipe] {
-    let members = try node.members(shortKeys + ["rules", "file"])
+    let members = try node.members(shortKeys + ["rules", "file", "preset"])
+    if let presets = members["preset"] {
+      _ = try node.members(["preset"])
+      return try presets.items.map { (item) throws(Problem) in try preset(item) }
+    }
     if let file = members["file"] {
       let only = try node.members(["file", "label"])
       let path = try file.existing(in: folder)
@@ -30,6 +34,17 @@ extension StudyRecipe {
     return try combinations(node, members)
   }
 
+  /// A recipe known by name.
+  private static func preset(_ node: PlanNode) throws(Problem) -> StudyRecipe {
+    let name = try node.text()
+    guard let preset = PresetCatalog[name], preset.suitsEveryModel else {
+      throw node.problem(
+        "there is no preset \"\(name)\" for plans", cure: "`lathe recipes` lists the names; mixes of GGUF types are not among these")
+    }
+    let recipe = try node.blame { () throws(Problem) in try preset.recipe(for: nil) }
+    return StudyRecipe(label: name, family: preset.title, recipe: recipe, options: "--recipe \(name)")
+  }
+
   /// Bits vary slowest and methods fast, so that what is to be compared stands together.
   private static func combinations(_ node: PlanNode, _ members: [String: PlanNode]) throws(Problem)
     -> [StudyRecipe]
@@ -40,7 +55,10 @@ extension StudyRecipe {
         cure: "or rules with a label, or a file; methods are \(MethodCatalog.names.joined(separator: ", ")),"
           + " transforms before them \(TransformCatalog.names.joined(separator: ", "))")
     }
-    let widths: [PlanNode?] = members["bits"]?.items ?? [nil]
+    if members["encoding"] != nil, members["bits"] ?? members["group"] ?? members["symmetric"] != nil {
+      throw node.problem("an encoding's name says bits, group and symmetric", cure: "leave these out")
+    }
+    let widths: [PlanNode?] = (members["encoding"] ?? members["bits"])?.items ?? [nil]
     let groups = try members["group"]?.items.map { (item) throws(Problem) -> Int? in
       try item.integer(0...1 << 20)
     }
@@ -54,7 +72,9 @@ extension StudyRecipe {
           for method in methods {
             for set in settings {
               let one = ShortForm(
-                method: method, bits: width, group: group, symmetric: symmetric, settings: set)
+                method: method, bits: members["encoding"] == nil ? width : nil,
+                encoding: members["encoding"] == nil ? nil : width, group: group, symmetric: symmetric,
+                settings: set)
               recipes.append(try one.recipe())
             }
           }
@@ -85,6 +105,7 @@ extension StudyRecipe {
 private struct ShortForm {
   let method: PlanNode
   let bits: PlanNode?
+  let encoding: PlanNode?
   let group: Int?
   let symmetric: Bool?
   let settings: [(key: String, value: String)]
@@ -96,10 +117,11 @@ private struct ShortForm {
     if let bits { request.bits = try bits.number() }
     if let group { request.groupSize = group == 0 ? nil : group }
     if let symmetric { request.isSymmetric = symmetric }
-    if bits == nil, !chain.bringsEncoding {
+    if let encoding { request.family = try encoding.text() }
+    if bits == nil, encoding == nil, !chain.bringsEncoding {
       throw method.problem("\(name) needs bits", cure: "say {method: \(name), bits: [4, 3]}")
     }
-    let grid = try (bits ?? method).blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
+    let grid = try (bits ?? encoding ?? method).blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
     var recipe = chain.recipe(grid)
     let extras = settings.map { $0.value == "true" ? $0.key : "\($0.key)=\($0.value)" }
     if !extras.isEmpty { recipe.name += " " + extras.joined(separator: " ") }
@@ -121,6 +143,7 @@ private struct ShortForm {
     var options = "--method \(name)"
     let width = request.bits
     if bits != nil { options += " --bits \(width == width.rounded() ? "\(Int(width))" : "\(width)")" }
+    if let family = request.family { options += " --encoding \(family)" }
     if bits != nil || group != nil { options += " --group-size \(request.groupSize ?? 0)" }
     if symmetric == true { options += " --symmetric" }
     for setting in settings { options += " --set \(setting.key)=\(setting.value)" }

@@ -41,7 +41,7 @@ extension Study {
     for node in try need("recipes").list(of: "recipe") {
       for recipe in try StudyRecipe.expanding(node, folder: folder) {
         if let twin = recipes.first(where: {
-          $0.recipe.rules == recipe.recipe.rules || $0.label == recipe.label
+          ($0.recipe.rules == recipe.recipe.rules && $0.recipe.transforms == recipe.recipe.transforms) || $0.label == recipe.label
         }) {
           throw node.problem(
             "the recipe \"\(twin.label)\" occurs twice", cure: "remove one, or give it another label")
