@@ -58,7 +58,9 @@ public struct MethodCard: Hashable, Sendable {
 /// Every method. A new one is one file and one line here.
 public enum MethodCatalog {
   /// The methods' types.
-  public static let all: [any QuantizationMethod.Type] = [RoundToNearest.self, GPTQ.self]
+  public static let all: [any QuantizationMethod.Type] = [
+    RoundToNearest.self, HQQ.self, GPTQ.self,
+  ]
 
   /// The methods' names.
   public static var names: [String] { all.map { $0.card.name } }
