@@ -145,7 +145,8 @@ struct Quantize: ParsableCommand {
     if FileManager.default.fileExists(atPath: out) {
       throw Problem(.cannotCreate, "exists already", at: out, cure: "choose another name, or remove it")
     }
-    let parent = (out as NSString).deletingLastPathComponent
+    // Foundation's own way to the parent traps on names of one letter.
+    let parent = out.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
     var isFolder: ObjCBool = false
     guard
       parent.isEmpty
