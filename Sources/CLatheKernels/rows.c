@@ -6,6 +6,7 @@ static void step(LatheIntegerRow *row) {
   row->codes += row->code_stride;
   row->scales += row->scale_stride;
   if (row->zeros) row->zeros += row->zero_stride;
+  if (row->half_zeros) row->half_zeros += row->scale_stride;
 }
 
 void lathe_multiply_stored(

@@ -163,6 +163,14 @@ extension Grid {
   public func place(of index: Int) -> Int { groupSize.map { index % $0 } ?? index }
 }
 
+/// A grid whose points are evenly spaced: a method may move its scales and zero points.
+public protocol AffineGrid: Grid where Parameters == AffineParameters {
+  /// The largest code; the smallest is 0.
+  var top: Int { get }
+  /// The grid with zero points that are any numbers.
+  var freeingZeros: Self { get }
+}
+
 /// A scale and a zero point for every row: point = (code - zero) · scale.
 public struct AffineParameters: GroupParameters {
   /// The distance between neighbouring points, for each row.
@@ -204,4 +212,16 @@ package func storableScale(_ scale: Float) -> Float {
   let sign: Float = scale < 0 ? -1 : 1
   let magnitude = min(max(abs(scale), 0x1p-24), HalfPrecision.largest)
   return sign * HalfPrecision.value(HalfPrecision.bits(magnitude))
+}
+
+/// A zero point as a file will hold it: binary16.
+package func storableZero(_ zero: Float) -> Float {
+  HalfPrecision.value(HalfPrecision.bits(min(max(zero, -HalfPrecision.largest), HalfPrecision.largest)))
+}
+
+extension AffineParameters {
+  /// The parameters as a file will hold them where zero points are any numbers: both in binary16.
+  public var stored: AffineParameters {
+    AffineParameters(scale: scale.map(storableScale), zero: zero.map(storableZero))
+  }
 }

@@ -1,5 +1,5 @@
-internal import LatheModel
-internal import LatheTensor
+package import LatheModel
+package import LatheTensor
 
 /// The hidden states of the calibration text, before the block at work, in the original and in the quantized model.
 public final class CalibrationStream {
@@ -11,7 +11,7 @@ public final class CalibrationStream {
   let quantized: FloatBuffer
 
   /// The stream before the first block: the embeddings.
-  init(_ calibration: Calibration, inference: Inference) throws(Problem) {
+  package init(_ calibration: Calibration, inference: Inference) throws(Problem) {
     (self.calibration, self.inference) = (calibration, inference)
     cache = KeyValueCache(inference.configuration, capacity: calibration.length, sharesLayers: true)
     let width = calibration.length * inference.configuration.hiddenSize
@@ -89,7 +89,7 @@ public final class CalibrationStream {
   }
 
   /// Carries both streams past the block; returns the relative squared error of the quantized one.
-  func propagate(original block: Block, quantized other: Block) -> Double {
+  package func propagate(original block: Block, quantized other: Block) -> Double {
     var error = 0.0, energy = 0.0
     for i in calibration.samples.indices {
       let exact = original.pointer + i * sampleWidth, close = quantized.pointer + i * sampleWidth

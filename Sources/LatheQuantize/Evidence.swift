@@ -135,7 +135,7 @@ public final class Evidence: Sendable {
 
 extension Evidence {
   /// The second moment with the damping and in the order of `factor`.
-  func dampedMoment(like factor: InverseFactor) -> Matrix? {
+  package func dampedMoment(like factor: InverseFactor) -> Matrix? {
     secondMoment?.damped(by: factor.damping, order: factor.order)
   }
 }

@@ -52,7 +52,7 @@ extension QuantizationMethod {
 public enum MethodCatalog {
   /// The methods' types.
   public static let all: [any QuantizationMethod.Type] = [
-    RoundToNearest.self, GPTQ.self, PBLLM.self, BiLLM.self,
+    RoundToNearest.self, HQQ.self, GPTQ.self, PBLLM.self, BiLLM.self,
   ]
 
   /// The methods' names.

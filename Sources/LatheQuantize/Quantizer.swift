@@ -76,7 +76,7 @@ public struct Quantizer {
   }
 
   /// The block after the recipe's transforms.
-  private func transformed(_ layer: Int, _ stream: CalibrationStream?) throws(Problem) -> Block {
+  package func transformed(_ layer: Int, _ stream: CalibrationStream?) throws(Problem) -> Block {
     var block = model.blocks[layer]
     if recipe.transforms.isEmpty { return block }
     let context = BlockContext(
@@ -123,6 +123,9 @@ public struct Quantizer {
     let weight = linear.weight.decoded(team: team)
     let evidence = evidence.seen(by: linear)
     do throws(Problem) {
+      guard weight.values.allSatisfy(\.isFinite) else {
+        throw Problem(.badData, "the weight holds numbers that are not finite", cure: "check the model's file")
+      }
       let target = try rule.method.method.target(for: weight, given: evidence, team: team)
       let encoded = try target.quantized(by: rule.method.method, onto: grid, given: evidence, team: team)
       let error = weight.error(of: encoded.decoded(team: team), given: evidence, team: team)

@@ -97,6 +97,15 @@ public struct Recipe: Codable, Hashable, Sendable {
     return (copy, misfits)
   }
 
+  /// The bytes stored for a weight of this shape at `site`; nil where no rule quantizes it.
+  ///
+  /// - Throws: `Problem` where the encoding cannot hold such a shape.
+  public func storedBytes(at site: Site, rows: Int, columns: Int) throws(Problem) -> Int? {
+    guard let rule = rule(for: site) else { return nil }
+    let parts = try rule.storage.parts(rows: rows, columns: columns).reduce(0) { $0 + $1.byteCount }
+    return transforms.reduce(parts) { $0 + $1.transform.storedBytes(rows: rows, columns: columns) }
+  }
+
   /// The recipe as JSON with sorted keys: equal recipes give equal text.
   public var text: String {
     let encoder = JSONEncoder()
@@ -157,5 +166,14 @@ public struct Rule: Codable, Hashable, Sendable {
       return match(pattern.dropFirst(), text) || (!text.isEmpty && match(pattern, text.dropFirst()))
     }
     return first == text.first && match(pattern.dropFirst(), text.dropFirst())
+  }
+}
+
+extension Recipe {
+  /// One method and one grid for every weight of the blocks.
+  public init(method: any QuantizationMethod, grid: any Grid) {
+    self.init(
+      name: "\(type(of: method).card.name) \(method.storage(of: grid).label)",
+      rules: [Rule(method: method, encoding: grid)])
   }
 }

@@ -1,22 +1,22 @@
 internal import LatheEncoding
-internal import LatheTensor
+package import LatheTensor
 
 /// The sweep over columns that second-order methods share: whatever a method chooses for a run of columns, the columns
 /// still to come make up for its error.
 ///
 /// The weight is held with one of its columns in each row, in the factor's order, so that a column of all outputs is
 /// one run of memory. Columns go in blocks: errors reach the rest of a block at once, later blocks with one product.
-struct Sweep {
+package struct Sweep {
   private let factor: InverseFactor
   private let rows: Int
-  private(set) var columns: Matrix
+  package private(set) var columns: Matrix
   /// What was chosen so far, one of the weight's columns in each row, in the factor's order; empty unless kept.
-  private(set) var points: Matrix
+  package private(set) var points: Matrix
   /// The weight before the sweep, its columns in their own order.
-  let originalColumns: Matrix
+  package let originalColumns: Matrix
 
   /// A sweep over `weight`; dead columns count as zero.
-  init(_ weight: Matrix, factor: InverseFactor, keepingPoints keeps: Bool = false) {
+  package init(_ weight: Matrix, factor: InverseFactor, keepingPoints keeps: Bool = false) {
     (self.factor, rows) = (factor, weight.rows)
     var original = weight.transposed()
     for j in factor.dead { for i in 0..<rows { original[j, i] = 0 } }
@@ -26,7 +26,7 @@ struct Sweep {
   }
 
   /// Chooses for a run of places, given the columns as they are then; writes the chosen points, column after column.
-  typealias Choice = (_ places: Range<Int>, _ columns: Matrix, _ points: UnsafeMutablePointer<Float>) -> Void
+  package typealias Choice = (_ places: Range<Int>, _ columns: Matrix, _ points: UnsafeMutablePointer<Float>) -> Void
 
   /// Goes over all columns.
   ///
@@ -34,7 +34,7 @@ struct Sweep {
   ///   - step: the columns chosen together: 1 for scalar codes, more for codes of vectors or of whole groups.
   ///   - group: the columns that share parameters. A block holds whole groups, so that a group is fitted on columns that
   ///     have received every error before it.
-  mutating func run(step: Int = 1, group: Int, _ choose: Choice) {
+  package mutating func run(step: Int = 1, group: Int, _ choose: Choice) {
     let n = columns.rows
     let block = max(group, step) * max(1, 128 / max(group, step))
     var errors = Matrix(zeros: min(block, n), rows)

@@ -12,6 +12,9 @@ public protocol Transform: Configurable {
   /// The method its paper pairs it with, taken where a user names the transform alone.
   static var companion: any QuantizationMethod { get }
 
+  /// The bytes stored for a weight of this shape beside its codes: factors of its inputs. The default is none.
+  func storedBytes(rows: Int, columns: Int) -> Int
+
   /// Rewrites what lies between and around the blocks. The default rewrites nothing.
   ///
   /// - Throws: `Problem` of kind `usage` where the model's sizes do not allow it.
@@ -25,6 +28,7 @@ public protocol Transform: Configurable {
 
 extension Transform {
   public var evidence: EvidenceKinds { [] }
+  public func storedBytes(rows: Int, columns: Int) -> Int { 0 }
   public static var companion: any QuantizationMethod { RoundToNearest() }
   public func apply(to model: inout Model) throws(Problem) {}
   public func apply(to block: inout Block, in context: BlockContext) throws(Problem) {}
@@ -86,7 +90,7 @@ extension Block {
   }
 
   /// The block on unrounded inputs.
-  var withoutActivationGrids: Block {
+  package var withoutActivationGrids: Block {
     var copy = self
     for (role, linear) in weights { copy.weights[role] = linear.withoutActivationGrid }
     return copy

@@ -175,12 +175,14 @@ package struct IntegerRows {
   /// Rows whose pointers are the first one's; `codeStride` and `zeroStride` are in bytes.
   package init(
     codes: UnsafePointer<UInt8>, codeStride: Int, scales: UnsafePointer<UInt16>, scaleStride: Int,
-    zeros: UnsafePointer<UInt8>?, zeroStride: Int, groupOfColumn: UnsafePointer<UInt16>?, zero: Float,
+    zeros: UnsafePointer<UInt8>?, zeroStride: Int, halfZeros: UnsafePointer<UInt16>? = nil,
+    groupOfColumn: UnsafePointer<UInt16>?, zero: Float,
     bits: Int,
     group: Int, columns: Int
   ) {
     first = LatheIntegerRow(
-      codes: codes, scales: scales, zeros: zeros, group_of_column: groupOfColumn, zero: zero,
+      codes: codes, scales: scales, zeros: zeros, half_zeros: halfZeros, group_of_column: groupOfColumn,
+      zero: zero,
       bits: UInt32(bits),
       group: group, n: columns, code_stride: codeStride, scale_stride: scaleStride, zero_stride: zeroStride)
   }

@@ -32,6 +32,12 @@ struct CalibrationOptions: ParsableArguments {
     if let length, !(1...1 << 20).contains(length) { throw ValidationError("--length takes 1 to 1048576") }
   }
 
+  /// The sequences that will be read; 0 without calibration.
+  var plannedSamples: Int { calibration == nil ? 0 : samples ?? 128 }
+
+  /// The tokens of each.
+  func plannedLength(_ model: Model) -> Int { length ?? min(model.configuration.contextLength, 2048) }
+
   func load(model: Model, path: String, tokenizer: String?, team: ThreadTeam) throws(Problem) -> Calibration?
   {
     guard let calibration else { return nil }

@@ -58,7 +58,11 @@ struct Quantize: ParsableCommand {
       "What errors count for, as llama-imatrix wrote it, in place of --calibration.", valueName: "file"))
   var imatrix: String?
   @Option(help: "native, or gguf for llama.cpp and its kin.") var format = OutputFormat.native
-  @Flag(help: "Say what would be done, and how large the result would be.") var dryRun = false
+  @Flag(help: "Say what would be done, how large the result would be, and what memory it takes.")
+  var dryRun = false
+  @Option(
+    help: ArgumentHelp("Refuse to begin what would take more memory: 8G, 500M.", valueName: "size"))
+  var maxMemory: String?
   @OptionGroup var tokenizer: TokenizerOptions
   @OptionGroup var common: CommonOptions
 
@@ -91,7 +95,10 @@ struct Quantize: ParsableCommand {
     }
     let recipe = try makeRecipe(for: model)
     try recipe.validate(for: model)
-    if dryRun { return try preview(model, recipe) }
+    let memory = MemoryEstimate(
+      model, recipe: recipe, samples: calibration.plannedSamples, length: calibration.plannedLength(model))
+    if dryRun { return try preview(model, recipe, memory) }
+    try checkMemory(memory)
     // All that can be refused is refused before the work.
     var vocabulary: [(key: String, value: MetadataValue)] = []
     if format == .gguf {
@@ -141,12 +148,30 @@ struct Quantize: ParsableCommand {
     try summarize(Recipe(name: name, rules: []))
   }
 
+  /// Refuses work that would take more memory than was allowed.
+  private func checkMemory(_ memory: MemoryEstimate) throws(Problem) {
+    guard let maxMemory else { return }
+    let units: [Character: Double] = ["K": 0x1p10, "M": 0x1p20, "G": 0x1p30, "T": 0x1p40]
+    let text = maxMemory.uppercased().replacing("IB", with: "").replacing("B", with: "")
+    let unit = text.last.flatMap { units[$0] }
+    guard let number = Double(unit == nil ? text : String(text.dropLast())), number > 0 else {
+      throw Problem(.usage, "--max-memory \(maxMemory) is no size", cure: "say 8G, or 500M")
+    }
+    let allowed = number * (unit ?? 1)
+    guard Double(memory.total) > allowed else { return }
+    throw Problem(
+      .usage, "the work would take about \(Format.bytes(memory.total)), more than --max-memory \(maxMemory)",
+      cure: memory.stream > memory.moments + memory.block
+        ? "give fewer --samples or a smaller --length" : "choose a method without second moments, such as rtn")
+  }
+
   /// Refuses a name that is taken, or lies in no folder, before any work is done for it.
   private func checkOutput() throws(Problem) {
     if FileManager.default.fileExists(atPath: out) {
       throw Problem(.cannotCreate, "exists already", at: out, cure: "choose another name, or remove it")
     }
-    let parent = (out as NSString).deletingLastPathComponent
+    // Foundation's own way to the parent traps on names of one letter.
+    let parent = out.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
     var isFolder: ObjCBool = false
     guard
       parent.isEmpty
@@ -203,8 +228,10 @@ struct Quantize: ParsableCommand {
     let bitsPerWeight, bitsPerBlockWeight: Double
     /// The bytes of the weights; files add a header of a few kilobytes.
     let bytes: Int
+    let memory: Int
     enum CodingKeys: String, CodingKey {
       case recipe
+      case memory = "memory_bytes"
       case bitsPerWeight = "bits_per_weight"
       case bitsPerBlockWeight = "bits_per_block_weight"
       case bytes = "weight_bytes"
@@ -212,16 +239,15 @@ struct Quantize: ParsableCommand {
   }
 
   /// Sizes are exact: an encoding states its parts for a shape.
-  private func preview(_ model: Model, _ recipe: Recipe) throws {
+  private func preview(_ model: Model, _ recipe: Recipe, _ memory: MemoryEstimate) throws {
     var blockBytes = 0, weights = 0, originalBytes = 0
     for (layer, block) in model.blocks.enumerated() {
       for role in Role.allCases {
         guard let matrix = block.weights[role]?.weight else { continue }
         weights += matrix.count
         originalBytes += matrix.byteCount
-        let encoding = recipe.rule(for: Site(layer, role))?.storage
         blockBytes +=
-          try encoding?.parts(rows: matrix.rows, columns: matrix.columns).reduce(0) { $0 + $1.byteCount }
+          try recipe.storedBytes(at: Site(layer, role), rows: matrix.rows, columns: matrix.columns)
           ?? matrix.byteCount
       }
     }
@@ -235,15 +261,21 @@ struct Quantize: ParsableCommand {
     }
     let preview = Preview(
       recipe: recipe.name, bitsPerWeight: Double(8 * bytes) / Double(model.parameterCount),
-      bitsPerBlockWeight: Double(8 * blockBytes) / Double(weights), bytes: bytes)
+      bitsPerBlockWeight: Double(8 * blockBytes) / Double(weights), bytes: bytes,
+      memory: memory.total)
     if common.json { return try Output.json(preview) }
     Output.line(
       "\(recipe.name): \(Format.number(preview.bitsPerBlockWeight, 3)) bits a weight in the blocks,"
         + " \(Format.number(preview.bitsPerWeight, 3)) in all")
     Output.line("  \(Format.bytes(bytes)) of weights (now \(Format.bytes(model.byteCount)))")
+    Output.line(
+      "  about \(Format.bytes(memory.total)) of memory beside the mapped model: stream"
+        + " \(Format.bytes(memory.stream)), moments \(Format.bytes(memory.moments)),")
+    Output.line("    block \(Format.bytes(memory.block)), scratch \(Format.bytes(memory.scratch))")
+    for transform in recipe.transforms { Output.line("  first: \(type(of: transform.transform).card.title)") }
     for rule in recipe.rules {
       Output.line(
-        "  \(rule.sites): \(type(of: rule.method.method).card.title), \(rule.encoding.encoding.label)")
+        "  \(rule.sites): \(type(of: rule.method.method).card.title), \(rule.storage.label)")
     }
   }
 

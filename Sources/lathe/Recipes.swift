@@ -13,9 +13,10 @@ struct Recipes: ParsableCommand {
 
   private struct Line: Encodable {
     let name, title, paper: String
+    let encoding: String?
     let nominalBits, realBits: Double?
     enum CodingKeys: String, CodingKey {
-      case name, title, paper
+      case name, title, paper, encoding
       case nominalBits = "nominal_bits"
       case realBits = "real_bits"
     }
@@ -26,17 +27,21 @@ struct Recipes: ParsableCommand {
       return try Output.json(
         PresetCatalog.all.map {
           Line(
-            name: $0.name, title: $0.title, paper: $0.paper, nominalBits: $0.bits?.nominal,
+            name: $0.name, title: $0.title, paper: $0.paper, encoding: $0.encoding, nominalBits: $0.bits?.nominal,
             realBits: $0.bits?.real)
         })
     }
-    Output.line("name              nominal   real  what")
+    Output.line("name              nominal   real  encoding         what")
     for preset in PresetCatalog.all {
       let nominal = preset.bits.map { Format.number($0.nominal, 2) } ?? "-"
       let real = preset.bits.map { Format.number($0.real, 3) } ?? "-"
       let name = preset.name + String(repeating: " ", count: max(1, 19 - preset.name.count))
-      Output.line(name + left(nominal, 6) + left(real, 7) + "  " + preset.title)
+      Output.line(name + left(nominal, 6) + left(real, 7) + "  " + right(preset.encoding ?? "mixed types", 17) + preset.title)
     }
+  }
+
+  private func right(_ text: String, _ width: Int) -> String {
+    text + String(repeating: " ", count: max(1, width - text.count))
   }
 
   private func left(_ text: String, _ width: Int) -> String {

@@ -17,6 +17,12 @@ import Testing
         }
       }
     }
+    for bits in [2, 4] {
+      if let grid = try? IntegerGrid(bits: bits, groupSize: 64) { grids.append(grid.freeingZeros) }
+    }
+    grids += [
+      NormalFloatGrid(.nf4, isDouble: false), NormalFloatGrid(.fp4, isDouble: false), NVFP4Grid(),
+    ]
     for group in [nil, 32, 100] { if let grid = try? TernaryGrid(groupSize: group) { grids.append(grid) } }
     return grids
   }()
@@ -31,11 +37,11 @@ import Testing
       })
   }
 
-  /// Rounds a whole weight to nearest, and returns the packed matrix and the points the grid promised.
+  /// Rounds a whole weight to nearest after all of it was seen, and returns the packed matrix and the points the grid promised.
   static func round<G: Grid>(_ weight: Matrix, onto grid: G, importance: [Float]? = nil) throws -> (
     EncodedMatrix, Matrix
   ) {
-    let columns = weight.transposed()
+    let grid = grid.prepared(for: weight), columns = weight.transposed()
     let size = grid.groupSize ?? weight.columns
     var parameters: [G.Parameters] = [], codes: [UInt8] = [], points: [Float] = []
     for start in stride(from: 0, to: weight.columns, by: size) {

@@ -15,6 +15,7 @@ import Testing
       }
     }
     if let grid = try? TernaryGrid(groupSize: 32) { grids.append(grid) }
+    grids += [NormalFloatGrid(.nf4), NormalFloatGrid(.fp4, isDouble: false), NVFP4Grid()]
     return grids
   }()
 
@@ -27,6 +28,8 @@ import Testing
         return Float(state >> 40) / Float(1 << 24) - 0.5
       })
   }
+
+  static let wideEvidence = evidence(columns: 256)
 
   /// Correlated inputs, as a model's are: the last channels are sums of the first.
   static func evidence(columns: Int, count: Int = 512) -> Evidence {
@@ -57,8 +60,9 @@ import Testing
 
   @Test("every method works on every grid", arguments: MethodCatalog.names, grids.indices)
   func everyPair(name: String, index: Int) throws {
-    let method = try MethodDescription(name: name).method, grid = Self.grids[index]
-    let weight = Self.numbers(12, 256, 1), evidence = Self.evidence(columns: 256)
+    let method = try MethodDescription(name: name).method
+    let weight = Self.numbers(12, 256, 1), grid = Self.grids[index].prepared(for: weight),
+      evidence = Self.wideEvidence
     let matrix = try method.quantize(weight, onto: grid, given: evidence)
     #expect(matrix.rows == 12 && matrix.columns == 256)
     #expect(try Self.error(matrix, weight, evidence) < 0.9)
@@ -66,7 +70,8 @@ import Testing
 
   @Test("GPTQ errs less than rounding, on every grid and with each option", arguments: grids.indices)
   func gptqBeatsRounding(index: Int) throws {
-    let weight = Self.numbers(12, 256, 2), evidence = Self.evidence(columns: 256), grid = Self.grids[index]
+    let weight = Self.numbers(12, 256, 2), evidence = Self.wideEvidence
+    let grid = Self.grids[index].prepared(for: weight)
     let rounded = try Self.error(
       RoundToNearest().quantize(weight, onto: grid, given: evidence), weight, evidence)
     var methods = [GPTQ(), GPTQ(), GPTQ(), GPTQ()]
@@ -77,6 +82,34 @@ import Testing
       let error = try Self.error(method.quantize(weight, onto: grid, given: evidence), weight, evidence)
       #expect(error < rounded, "\(grid.label): \(error) is no less than \(rounded)")
     }
+  }
+
+  @Test(
+    "HQQ errs less than rounding over the whole range does, in the norm it minimizes", arguments: [2, 3, 4])
+  func hqq(bits: Int) throws {
+    var weight = Self.numbers(16, 256, 8)
+    // A few outliers, as weights have.
+    for r in 0..<16 { weight[r, 31 * r % 256] *= 3 }
+    let grid = try IntegerGrid(bits: bits, groupSize: 64)
+    func error(_ matrix: EncodedMatrix) -> Float {
+      zip(matrix.decoded().values, weight.values).reduce(0) { $0 + abs($1.0 - $1.1) }
+    }
+    let matrix = try HQQ().quantize(weight, onto: grid, given: Evidence())
+    #expect(matrix.encoding.label == "int\(bits)f g64")
+    #expect(matrix.bitsPerWeight == Double(bits) + 32.0 / 64)
+    let plain = try RoundToNearest().quantize(weight, onto: grid.freeingZeros, given: Evidence())
+    #expect(error(matrix) < error(plain))
+    // Flat, empty and far-off groups have finite points.
+    for j in 0..<256 {
+      weight[0, j] = 0
+      weight[1, j] = -0.3
+      weight[2, j] = 5 + 0.001 * weight[2, j]
+      weight[3, j] *= 1e36
+      weight[4, j] *= 1e-36
+    }
+    let decoded = try HQQ().quantize(weight, onto: grid, given: Evidence()).decoded()
+    #expect(decoded.values.allSatisfy { $0.isFinite })
+    for j in 0..<256 { #expect(decoded[0, j] == 0 && abs(decoded[1, j] + 0.3) < 0.3 && decoded[2, j] > 3) }
   }
 
   @Test("a searched clip errs no more than the full range", arguments: [2, 3, 4])

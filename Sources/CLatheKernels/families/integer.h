@@ -23,6 +23,7 @@ LATHE_INLINE void dequantize(const uint8_t *restrict codes, float zero, float sc
 }
 
 LATHE_INLINE float group_zero(const LatheIntegerRow *row, size_t g) {
+  if (row->half_zeros) return scale_from_half(row->half_zeros[g]);
   return row->zeros ? (float)code_at(row->zeros, g, row->bits) : row->zero;
 }
 

@@ -60,6 +60,8 @@ typedef struct {
   const uint16_t *_Nonnull scales;
   /// One zero point of `bits` bits a group, packed like the codes; null where all are `zero`.
   const uint8_t *_Nullable zeros;
+  /// One half-precision zero point a group, in place of the above.
+  const uint16_t *_Nullable half_zeros;
   /// The group of each column; null where groups are runs of `group` columns.
   const uint16_t *_Nullable group_of_column;
   float zero;

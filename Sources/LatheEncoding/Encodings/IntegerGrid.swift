@@ -5,8 +5,9 @@ public import LatheTensor
 /// Stored: codes densely packed along a row, least significant bit first, each row starting on a byte; a binary16
 /// scale a group; if asymmetric, a zero point of as many bits as a code, packed alike; under act-order without
 /// static groups the group of each column. Value = scale · (code - zero).
+/// Free zero points are binary16 numbers, one a group, in place of codes.
 /// A centred grid's points lie evenly around zero and leave zero itself out, for very few bits.
-public struct IntegerGrid: Grid {
+public struct IntegerGrid: AffineGrid {
   public static let name = "integer"
   /// The width of a code, 1 to 8.
   public let bits: Int
@@ -16,6 +17,8 @@ public struct IntegerGrid: Grid {
   public let isSymmetric: Bool
   /// Whether the points lie evenly around zero, none of them zero: the zero point is (2^bits - 1) / 2.
   public let isCentred: Bool
+  /// Whether zero points are any numbers, not codes.
+  public private(set) var hasFreeZeros = false
   /// Whether each column names its group.
   public var hasGroupIndex = false
 
@@ -25,6 +28,7 @@ public struct IntegerGrid: Grid {
     case isSymmetric = "symmetric"
     case isCentred = "centred"
     case hasGroupIndex = "group_index"
+    case zeros
   }
 
   /// A grid of `bits` bits; a centred one is symmetric.
@@ -52,6 +56,11 @@ public struct IntegerGrid: Grid {
       isSymmetric: container.decodeIfPresent(Bool.self, forKey: .isSymmetric) ?? false,
       isCentred: container.decodeIfPresent(Bool.self, forKey: .isCentred) ?? false)
     hasGroupIndex = try container.decodeIfPresent(Bool.self, forKey: .hasGroupIndex) ?? false
+    let zeros = try container.decodeIfPresent(String.self, forKey: .zeros) ?? "integer"
+    guard zeros == "integer" || zeros == "float" && !isSymmetric else {
+      throw Problem(.badData, "zero points cannot be \"\(zeros.prefix(40))\"", cure: "say integer, or float")
+    }
+    hasFreeZeros = zeros == "float"
   }
 
   public func encode(to encoder: any Encoder) throws {
@@ -62,6 +71,7 @@ public struct IntegerGrid: Grid {
     try container.encode(hasGroupIndex, forKey: .hasGroupIndex)
     // Left out where false: descriptions of other grids stay as they have always been.
     if isCentred { try container.encode(true, forKey: .isCentred) }
+    if hasFreeZeros { try container.encode("float", forKey: .zeros) }
   }
 
   public static func grid(for request: GridRequest) throws(Problem) -> IntegerGrid? {
@@ -72,7 +82,8 @@ public struct IntegerGrid: Grid {
   }
 
   public var label: String {
-    "int\(bits)" + (isCentred ? "c" : isSymmetric ? "s" : "") + (groupSize.map { " g\($0)" } ?? " row")
+    "int\(bits)" + (isCentred ? "c" : isSymmetric ? "s" : hasFreeZeros ? "f" : "")
+      + (groupSize.map { " g\($0)" } ?? " row")
   }
 
   public var nominalBits: Double { Double(bits) }
@@ -83,7 +94,13 @@ public struct IntegerGrid: Grid {
     return grid
   }
 
-  private var top: Int { (1 << bits) - 1 }
+  public var freeingZeros: IntegerGrid {
+    guard var grid = try? IntegerGrid(bits: bits, groupSize: groupSize) else { return self }
+    (grid.hasFreeZeros, grid.hasGroupIndex) = (true, hasGroupIndex)
+    return grid
+  }
+
+  public var top: Int { (1 << bits) - 1 }
   /// The zero point of a symmetric grid; at one bit the two points lie on either side of zero.
   private var middle: Float { isCentred || bits == 1 ? Float(top) / 2 : Float(1 << (bits - 1)) }
 
@@ -95,7 +112,11 @@ public struct IntegerGrid: Grid {
       PartLayout("codes", "U8", [rows, (columns * bits + 7) / 8]),
       PartLayout("scales", "F16", [rows, groups]),
     ]
-    if !isSymmetric { parts.append(PartLayout("zeros", "U8", [rows, (groups * bits + 7) / 8])) }
+    if hasFreeZeros {
+      parts.append(PartLayout("zeros", "F16", [rows, groups]))
+    } else if !isSymmetric {
+      parts.append(PartLayout("zeros", "U8", [rows, (groups * bits + 7) / 8]))
+    }
     if hasGroupIndex { parts.append(PartLayout("groups", "U16", [columns], isShared: true)) }
     return parts
   }
@@ -150,9 +171,12 @@ public struct IntegerGrid: Grid {
       codeStride: codeStride,
       scales: matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self) + row * groups,
       scaleStride: groups,
-      zeros: isSymmetric
+      zeros: isSymmetric || hasFreeZeros
         ? nil : matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt8.self) + row * zeroStride,
-      zeroStride: zeroStride, groupOfColumn: index, zero: middle, bits: bits,
+      zeroStride: zeroStride,
+      halfZeros: hasFreeZeros
+        ? matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt16.self) + row * groups : nil,
+      groupOfColumn: index, zero: middle, bits: bits,
       group: groupSize ?? matrix.columns,
       columns: matrix.columns)
   }
@@ -196,7 +220,11 @@ public struct IntegerGrid: Grid {
       }
       if low == high { (low, high) = (-1, 1) }
       fitted.scale[i] = storableScale((high - low) / Float(top))
-      if !isSymmetric { fitted.zero[i] = min(max((-low / fitted.scale[i]).rounded(), 0), Float(top)) }
+      if hasFreeZeros {
+        fitted.zero[i] = storableZero(-low / fitted.scale[i])
+      } else if !isSymmetric {
+        fitted.zero[i] = min(max((-low / fitted.scale[i]).rounded(), 0), Float(top))
+      }
     }
     return fitted
   }
@@ -217,7 +245,9 @@ public struct IntegerGrid: Grid {
       "codes": packCodes(codes, bits: bits, rows: rows, columns: columns),
       "scales": packScales(parameters.map(\.scale), rows: rows),
     ]
-    if !isSymmetric {
+    if hasFreeZeros {
+      parts["zeros"] = packScales(parameters.map(\.zero), rows: rows)
+    } else if !isSymmetric {
       let zeros = parameters.flatMap { $0.zero.map { UInt8($0) } }
       parts["zeros"] = packCodes(zeros, bits: bits, rows: rows, columns: parameters.count)
     }

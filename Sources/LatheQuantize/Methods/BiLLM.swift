@@ -129,7 +129,7 @@ private struct BinaryBlock {
     }
     let remaining = Members(rest, salient) { _ in true }
     let then = remaining.binarize(refits: refits)
-    let mean = zip(first.mean, then.mean).map { HalfPrecision.value(HalfPrecision.bits($0 + $1)) }
+    let mean = zip(first.mean, then.mean).map { half($0 + $1) }
     choice.levels += [mean, first.scale, then.scale]
     remaining.forEach { k, i, value in
       let positive = value >= then.mean[i]
@@ -224,8 +224,7 @@ private struct Members {
       }
     }
     for i in 0..<m {
-      mean[i] = HalfPrecision.value(HalfPrecision.bits(mean[i]))
-      scale[i] = HalfPrecision.value(HalfPrecision.bits(scale[i]))
+      (mean[i], scale[i]) = (half(mean[i]), half(scale[i]))
     }
     return (mean, scale)
   }

@@ -72,7 +72,8 @@ public struct PBLLM: QuantizationMethod {
         if content.isSalient[at] {
           let zero = Float(content.salientZeros[i]), scale = content.salientScales[i]
           let code = min(max((value / scale).rounded(.toNearestOrEven) + zero, 0), 255)
-          content.codes[at] = UInt8(code)
+          // What is no number gets the lowest code.
+          content.codes[at] = code >= 0 ? UInt8(code) : 0
           points[i] = (code - zero) * scale
         } else {
           let mean = content.means[i * groups + group], scale = content.scales[i * groups + group]
@@ -92,9 +93,10 @@ public struct PBLLM: QuantizationMethod {
         low = min(low, weight[i, j])
         high = max(high, weight[i, j])
       }
-      let scale = HalfPrecision.value(HalfPrecision.bits(max((high - low) / 255, 0x1p-20)))
+      let scale = half(max((high - low) / 255, 0x1p-20))
+      let zero = (-low / scale).rounded()
       content.salientScales[i] = scale
-      content.salientZeros[i] = UInt8(min(max((-low / scale).rounded(), 0), 255))
+      content.salientZeros[i] = zero >= 0 ? UInt8(min(zero, 255)) : 0
     }
   }
 
@@ -155,7 +157,11 @@ struct BinaryPair {
       let low = sums.0 / (count - upper), high = sums.1 / upper
       (mean, scale) = ((low + high) / 2, (high - low) / 2)
     }
-    mean = HalfPrecision.value(HalfPrecision.bits(mean))
-    scale = HalfPrecision.value(HalfPrecision.bits(scale))
+    (mean, scale) = (half(mean), half(scale))
   }
+}
+
+/// A number as binary16 holds it, never infinite.
+func half(_ value: Float) -> Float {
+  HalfPrecision.value(HalfPrecision.bits(min(max(value, -HalfPrecision.largest), HalfPrecision.largest)))
 }

@@ -36,11 +36,15 @@ public struct Preset: Sendable {
   /// Whether it needs no model to be made.
   public var suitsEveryModel: Bool { !mix }
 
+  /// What is stored for a weight of the blocks: "int4 g128"; nil for a mix of types.
+  public var encoding: String? { (try? chain?())?.rules.first?.storage.label }
+
   /// The bits of a code as papers count them, and the bits a weight of 4096 × 4096 costs; nil for a mix of types.
   public var bits: (nominal: Double, real: Double)? {
-    guard let rule = try? chain?().rules.first, let parts = try? rule.storage.parts(rows: 4096, columns: 4096)
+    guard let recipe = try? chain?(), let rule = recipe.rules.first,
+      let bytes = try? recipe.storedBytes(at: Site(0, .query), rows: 4096, columns: 4096)
     else { return nil }
-    return (rule.storage.nominalBits, Double(8 * parts.reduce(0) { $0 + $1.byteCount }) / (4096 * 4096))
+    return (rule.storage.nominalBits, Double(8 * bytes) / (4096 * 4096))
   }
 
   /// A method, perhaps behind transforms, on one grid.
@@ -59,7 +63,7 @@ public struct Preset: Sendable {
   /// A mix of GGUF's block types.
   init(mix name: String) {
     self.name = name
-    title = "GGUF \(name.uppercased()), as llama-quantize mixes it"
+    title = "GGUF's \(name.uppercased())"
     paper = "llama.cpp"
     mix = true
     chain = nil

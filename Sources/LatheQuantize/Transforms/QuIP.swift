@@ -38,6 +38,8 @@ public struct QuIP: Transform {
 
   public var evidence: EvidenceKinds { rescale ? [.channelEnergy] : [] }
 
+  public func storedBytes(rows: Int, columns: Int) -> Int { rescale ? 2 * columns : 0 }
+
   public func apply(to block: inout Block, in context: BlockContext) throws(Problem) {
     for (index, role) in Role.allCases.enumerated() where context.rule(for: role) != nil {
       var weight = block.dense(role)
