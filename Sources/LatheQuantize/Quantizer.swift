@@ -86,8 +86,17 @@ public struct Quantizer {
     }
     let clock = ContinuousClock()
     let start = clock.now
-    let weight = linear.weight.decoded(team: team)
     do throws(Problem) {
+      if evidence.secondMoment == nil, !rule.method.method.evidence.contains(.secondMoment) {
+        let (encoded, error) = try linear.weight.quantized(
+          byRunsWith: rule.method.method, onto: grid, given: evidence, team: team)
+        block.weights[role]?.weight = encoded
+        return WeightOutcome(
+          site: site, method: type(of: rule.method.method).card.name, encoding: encoded.encoding.description,
+          bitsPerWeight: encoded.bitsPerWeight, weightError: error, outputError: nil,
+          seconds: start.duration(to: clock.now) / .seconds(1))
+      }
+      let weight = linear.weight.decoded(team: team)
       let encoded = try weight.quantized(by: rule.method.method, onto: grid, given: evidence, team: team)
       let error = weight.error(of: encoded.decoded(team: team), given: evidence, team: team)
       block.weights[role]?.weight = encoded

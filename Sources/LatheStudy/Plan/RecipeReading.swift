@@ -5,7 +5,7 @@ internal import LatheTensor
 internal import Yams
 
 extension StudyRecipe {
-  private static let shortKeys = ["method", "bits", "group", "symmetric", "set", "label"]
+  private static let shortKeys = ["method", "bits", "group", "symmetric", "encoding", "set", "label"]
 
   /// The recipes an entry of a plan stands for: a file's, that of rules, or every combination of the lists in it.
   static func expanding(_ node: PlanNode, folder: String) throws(Problem) -> [StudyRecipe] {
@@ -34,9 +34,13 @@ extension StudyRecipe {
   private static func combinations(_ node: PlanNode, _ members: [String: PlanNode]) throws(Problem)
     -> [StudyRecipe]
   {
-    guard let methods = members["method"]?.items, let widths = members["bits"]?.items else {
+    let encodings = members["encoding"]?.items ?? []
+    if !encodings.isEmpty { _ = try node.members(["method", "encoding", "set", "label"]) }
+    guard let methods = members["method"]?.items,
+      let widths = encodings.isEmpty ? members["bits"]?.items : encodings
+    else {
       throw node.problem(
-        "a recipe needs method and bits",
+        "a recipe needs method and bits, or an encoding",
         cure: "or rules with a label, or a file; methods are \(MethodCatalog.names.joined(separator: ", "))")
     }
     let groups = try (members["group"]?.items ?? []).map { (item) throws(Problem) in
@@ -52,7 +56,8 @@ extension StudyRecipe {
           for method in methods {
             for set in settings {
               let one = ShortForm(
-                method: method, bits: width, group: group, symmetric: symmetric, settings: set)
+                method: method, bits: width, isNamed: !encodings.isEmpty, group: group, symmetric: symmetric,
+                settings: set)
               recipes.append(try one.recipe())
             }
           }
@@ -81,26 +86,36 @@ extension StudyRecipe {
 
 /// One combination of an entry in short form.
 private struct ShortForm {
+  /// The method, and the bits or the encoding's name.
   let method, bits: PlanNode
+  let isNamed: Bool
   let group: Int
   let symmetric: Bool
   let settings: [(key: String, value: String)]
 
   func recipe() throws(Problem) -> StudyRecipe {
-    let name = try method.text(), width = try bits.number()
+    let name = try method.text(), width = isNamed ? 0 : try bits.number()
     let description = try method.blame { () throws(Problem) in
       try MethodDescription(name: name, setting: settings)
     }
     let request = GridRequest(bits: width, groupSize: group == 0 ? nil : group, isSymmetric: symmetric)
-    let grid = try bits.blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
+    let grid =
+      isNamed
+      ? try bits.grid() : try bits.blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
     var recipe = Recipe(method: description.method, grid: grid)
     let extras = settings.map { $0.value == "true" ? $0.key : "\($0.key)=\($0.value)" }
     if !extras.isEmpty { recipe.name += " " + extras.joined(separator: " ") }
     var family = [type(of: description.method).card.title]
     if group != 128 { family.append(group == 0 ? "rows" : "g\(group)") }
     if symmetric { family.append("symmetric") }
-    var options =
-      "--method \(name) --bits \(width == width.rounded() ? "\(Int(width))" : "\(width)") --group-size \(group)"
+    var options = "--method \(name)"
+    if isNamed {
+      // Only a name can be said on the command line.
+      if let encoding = bits.node.scalar?.string { options += " --encoding \(encoding)" }
+    } else {
+      let bits = width == width.rounded() ? "\(Int(width))" : "\(width)"
+      options += " --bits \(bits) --group-size \(group)"
+    }
     if symmetric { options += " --symmetric" }
     for setting in settings { options += " --set \(setting.key)=\(setting.value)" }
     return StudyRecipe(
@@ -122,10 +137,7 @@ extension Rule {
     let grid: any Grid
     if let encoding = members["encoding"] {
       _ = try node.members(["sites", "method", "set", "encoding"])
-      guard let found = try encoding.encoding() as? any Grid else {
-        throw encoding.problem("no method can choose codes of this encoding")
-      }
-      grid = found
+      grid = try encoding.grid()
     } else {
       guard let bits = members["bits"] else { throw node.problem("a rule needs bits, or an encoding") }
       let group = try members["group"]?.integer(0...1 << 20) ?? 128
@@ -139,6 +151,18 @@ extension Rule {
 }
 
 extension PlanNode {
+  /// A grid by the name a request may ask by, or by the encoding's name and settings.
+  fileprivate func grid() throws(Problem) -> any Grid {
+    if let family = node.scalar?.string {
+      let request = GridRequest(bits: 4, groupSize: 128, isSymmetric: false, family: family)
+      return try blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
+    }
+    guard let found = try encoding() as? any Grid else {
+      throw problem("no method can choose codes of this encoding")
+    }
+    return found
+  }
+
   /// An encoding by name and settings, in the form model files describe it.
   fileprivate func encoding() throws(Problem) -> any Encoding {
     var object: [String: Any] = [:]
