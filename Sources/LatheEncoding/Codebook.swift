@@ -16,18 +16,22 @@ package struct Codebook: Sendable {
   ///   count as one.
   package init(_ table: [Float], tiesToEven: Bool = false) {
     self.table = table
-    // Of two zeros the later is never chosen.
+    // Of two zeros the negative one comes first, and is never chosen.
     let ranked = table.indices.sorted {
       table[$0] != table[$1] ? table[$0] < table[$1] : (table[$0].sign == .minus && table[$1].sign == .plus)
     }
     order = ranked.map { UInt8($0) }
     let values = ranked.map { table[$0] }
     sorted = values
-    bounds = (0..<15).map { k in
+    var bounds: [Float] = []
+    for k in 0..<15 {
       let middle = (values[k] + values[k + 1]) / 2
-      if values[k] == values[k + 1] { return -.leastNonzeroMagnitude }
-      return tiesToEven && ranked[k + 1] % 2 == 0 ? middle.nextDown : middle
+      // What is above the entry below the two zeros is above the first of them too.
+      let isZero = values[k] == values[k + 1] && k > 0
+      bounds.append(
+        isZero ? bounds[k - 1] : tiesToEven && ranked[k + 1] % 2 == 0 ? middle.nextDown : middle)
     }
+    self.bounds = bounds
   }
 
   /// The codes nearest to a column divided by each row's scale, and the points they stand for.

@@ -26,8 +26,8 @@ public protocol Grid: Encoding {
   var widestShrink: Float { get }
 
   /// The grid as a weight needs it: with what all of the weight's rows share. To be asked for before rows are handed
-  /// to a method a run at a time.
-  func prepared(for weight: Matrix) -> Self
+  /// to a method a run at a time. Most grids need nothing, and do not look.
+  func prepared(for weight: @autoclosure () -> Matrix) -> Self
 
   /// A run of rows whose parts can be stored apart from other rows' is a multiple of this many.
   func rowMultiple(columns: Int) -> Int
@@ -142,7 +142,7 @@ extension Grid {
   public var scattered: Self { self }
   public var widestShrink: Float { 1 }
   public static var families: [String] { [] }
-  public func prepared(for weight: Matrix) -> Self { self }
+  public func prepared(for weight: @autoclosure () -> Matrix) -> Self { self }
   public func rowMultiple(columns: Int) -> Int { 1 }
   public func nearest(to weight: Matrix, importance: [Float]?) throws(Problem) -> EncodedMatrix? { nil }
   public func fitting(columns: Int) -> (any Grid)? {

@@ -31,8 +31,9 @@ extension Recipe {
         throw Problem(.usage, "no method can choose codes of \(rule.encoding.encoding.label)")
       }
       do throws(Problem) {
-        let encoded = try weight.decoded(team: team).quantized(
-          by: rule.method.method, onto: grid, given: Evidence(), team: team)
+        let encoded = try weight.quantized(
+          byRunsWith: rule.method.method, onto: grid, given: Evidence(), team: team
+        ).matrix
         switch end {
         case .embedding: copy.embedding = encoded
         case .head: copy.head?.weight = encoded

@@ -120,14 +120,23 @@ public struct Quantizer {
     }
     let clock = ContinuousClock()
     let start = clock.now
-    let weight = linear.weight.decoded(team: team)
-    let evidence = evidence.seen(by: linear)
+    let evidence = evidence.seen(by: linear), method = rule.method.method
     do throws(Problem) {
+      if evidence.secondMoment == nil, method.splitsRows, !method.evidence.contains(.secondMoment) {
+        let (encoded, error) = try linear.weight.quantized(
+          byRunsWith: method, onto: grid, given: evidence, team: team)
+        block.weights[role]?.weight = encoded
+        return WeightOutcome(
+          site: site, method: type(of: method).card.name, encoding: encoded.encoding.description,
+          bitsPerWeight: encoded.bitsPerWeight, weightError: error, outputError: nil,
+          seconds: start.duration(to: clock.now) / .seconds(1))
+      }
+      let weight = linear.weight.decoded(team: team)
       guard weight.values.allSatisfy(\.isFinite) else {
         throw Problem(.badData, "the weight holds numbers that are not finite", cure: "check the model's file")
       }
-      let target = try rule.method.method.target(for: weight, given: evidence, team: team)
-      let encoded = try target.quantized(by: rule.method.method, onto: grid, given: evidence, team: team)
+      let target = try method.target(for: weight, given: evidence, team: team)
+      let encoded = try target.quantized(by: method, onto: grid, given: evidence, team: team)
       let error = weight.error(of: encoded.decoded(team: team), given: evidence, team: team)
       block.weights[role]?.weight = encoded
       return WeightOutcome(

@@ -69,8 +69,9 @@ public struct NVFP4Grid: Grid {
 
   // MARK: Searched
 
-  public func prepared(for weight: Matrix) -> NVFP4Grid {
+  public func prepared(for weight: @autoclosure () -> Matrix) -> NVFP4Grid {
     if tensorScale != nil { return self }
+    let weight = weight()
     let largest = Matrix(rows: weight.values.count, columns: 1, values: weight.values).largestMagnitudes()
     var copy = self
     copy.tensorScale = largest[0] > 0 ? max(largest[0] / (6 * 448), .leastNormalMagnitude) : 1

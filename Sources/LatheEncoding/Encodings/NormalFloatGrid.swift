@@ -110,8 +110,9 @@ public struct NormalFloatGrid: Grid {
 
   // MARK: Searched
 
-  public func prepared(for weight: Matrix) -> NormalFloatGrid {
+  public func prepared(for weight: @autoclosure () -> Matrix) -> NormalFloatGrid {
     guard isDouble, offset == nil else { return self }
+    let weight = weight()
     let groups = groupCount(weight.columns)
     var sum = 0.0
     weight.values.withUnsafeBufferPointer { values in

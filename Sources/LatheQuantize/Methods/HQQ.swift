@@ -96,15 +96,18 @@ public struct HQQ: QuantizationMethod {
   private func refined(_ group: Matrix, top: Int) -> AffineParameters {
     var best = range(group, top: top)
     var trial = best, least = [Float](repeating: .infinity, count: group.columns)
+    // A row whose error has risen once is done, whatever rows it came with.
+    var active = [Bool](repeating: true, count: group.columns)
     var beta = beta
     for _ in 0..<max(rounds, 0) {
       let (errors, zeros) = step(group, under: trial, top: top, beta: beta)
       var better = [Bool](repeating: false, count: errors.count)
-      for i in errors.indices where errors[i] < least[i] {
+      for i in errors.indices where active[i] && errors[i] < least[i] {
         better[i] = true
         least[i] = errors[i]
       }
       guard better.contains(true) else { break }
+      active = better
       best.adopt(trial, where: better)
       trial = AffineParameters(scale: trial.scale, zero: zeros).stored
       beta *= kappa

@@ -165,10 +165,7 @@ extension Rule {
     let grid: any Grid
     if let encoding = members["encoding"] {
       _ = try node.members(["sites", "method", "set", "encoding"])
-      guard let found = try encoding.encoding() as? any Grid else {
-        throw encoding.problem("no method can choose codes of this encoding")
-      }
-      grid = found
+      grid = try encoding.grid()
     } else {
       guard let bits = members["bits"] else { throw node.problem("a rule needs bits, or an encoding") }
       let group = try members["group"]?.integer(0...1 << 20) ?? 128
@@ -182,6 +179,18 @@ extension Rule {
 }
 
 extension PlanNode {
+  /// A grid by the name a request may ask by, or by the encoding's name and settings.
+  fileprivate func grid() throws(Problem) -> any Grid {
+    if let family = node.scalar?.string {
+      let request = GridRequest(bits: 4, groupSize: 128, isSymmetric: false, family: family)
+      return try blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
+    }
+    guard let found = try encoding() as? any Grid else {
+      throw problem("no method can choose codes of this encoding")
+    }
+    return found
+  }
+
   /// An encoding by name and settings, in the form model files describe it.
   fileprivate func encoding() throws(Problem) -> any Encoding {
     var object: [String: Any] = [:]
