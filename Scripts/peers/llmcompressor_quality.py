@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Quantizes novella-6m with llm-compressor and measures it as `lathe eval` does: the figures beside ours.
+
+usage: llmcompressor_quality.py MODEL CALIBRATION_TEXT HELDOUT_TEXT [--recipes awq-w4g128,...] [--json OUT]
+
+Calibration is the text's first 64 x 512 tokens, as `lathe quantize --calibration TEXT --samples 64 --length 512` takes
+them; perplexity that of 120 windows of 512 tokens with one BOS before the stream, KL to the float model. Weights are
+rounded by llm-compressor itself and run by transformers in single precision.
+
+Needs: pip install llmcompressor (tried with 0.14, transformers 5.17, torch 2.14)
+"""
+import argparse
+import json
+import time
+
+import sentencepiece
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from llmcompressor import oneshot
+from llmcompressor.modifiers.quantization import GPTQModifier, QuantizationModifier
+
+try:
+    from llmcompressor.modifiers.transform.awq import AWQModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+except ImportError:
+    from llmcompressor.modifiers.awq import AWQModifier
+    from llmcompressor.modifiers.smoothquant import SmoothQuantModifier
+
+
+def scheme(bits, group, symmetric, activations=None):
+    weights = {"num_bits": bits, "type": "int", "symmetric": symmetric, "dynamic": False,
+               "strategy": "group" if group else "channel"}
+    if group:
+        weights["group_size"] = group
+    entry = {"targets": ["Linear"], "weights": weights}
+    if activations:
+        entry["input_activations"] = {"num_bits": activations, "type": "int", "symmetric": True, "dynamic": True,
+                                      "strategy": "token"}
+    return {"group_0": entry}
+
+
+def recipes():
+    table = {}
+    for bits in (4, 3):
+        table[f"awq-w{bits}g128"] = lambda bits=bits: [
+            AWQModifier(), QuantizationModifier(config_groups=scheme(bits, 128, False), ignore=["lm_head"])]
+        table[f"gptq-w{bits}g128"] = lambda bits=bits: [
+            GPTQModifier(config_groups=scheme(bits, 128, False), ignore=["lm_head"])]
+        table[f"rtn-w{bits}g128"] = lambda bits=bits: [
+            QuantizationModifier(config_groups=scheme(bits, 128, False), ignore=["lm_head"])]
+    for bits in (8, 6, 4):
+        table[f"smoothquant-w{bits}a{bits}"] = lambda bits=bits: [
+            SmoothQuantModifier(smoothing_strength=0.5),
+            QuantizationModifier(config_groups=scheme(bits, None, True, bits), ignore=["lm_head"])]
+    return table
+
+
+def tokens(model, path):
+    processor = sentencepiece.SentencePieceProcessor(model_file=model + "/tokenizer.model")
+    return [1] + processor.encode(open(path, encoding="utf-8").read())
+
+
+@torch.no_grad()
+def measure(model, reference, ids, windows=120, length=512):
+    total, count, divergence = 0.0, 0, 0.0
+    for i in range(windows):
+        x = torch.tensor([ids[i * length:(i + 1) * length]])
+        logits = model(x).logits[0, :-1].float().log_softmax(-1)
+        exact = reference(x).logits[0, :-1].float().log_softmax(-1)
+        total -= logits.gather(1, x[0, 1:, None]).sum().item()
+        divergence += (exact.exp() * (exact - logits)).sum().item()
+        count += length - 1
+    return float(torch.tensor(total / count).exp()), divergence / count
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("calibration")
+    parser.add_argument("heldout")
+    parser.add_argument("--recipes", default=",".join(recipes()))
+    parser.add_argument("--windows", type=int, default=120)
+    parser.add_argument("--json")
+    arguments = parser.parse_args()
+    load = lambda: AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
+    reference = load()
+    calibration = tokens(arguments.model, arguments.calibration)[: 64 * 512]
+    data = Dataset.from_dict({
+        "input_ids": [calibration[i * 512:(i + 1) * 512] for i in range(64)],
+        "attention_mask": [[1] * 512] * 64})
+    held = tokens(arguments.model, arguments.heldout)
+    results = {}
+    for name in arguments.recipes.split(","):
+        model = load()
+        start = time.time()
+        oneshot(model=model, tokenizer=AutoTokenizer.from_pretrained(arguments.model), dataset=data,
+                recipe=recipes()[name](), max_seq_length=512, num_calibration_samples=64)
+        seconds = time.time() - start
+        perplexity, divergence = measure(model, reference, held, arguments.windows)
+        results[name] = {"perplexity": perplexity, "kl": divergence, "seconds": seconds}
+        print(f"{name:20} perplexity {perplexity:.3f}  KL {divergence:.5f}  {seconds:.0f} s", flush=True)
+    if arguments.json:
+        json.dump(results, open(arguments.json, "w"), indent=1)
+
+
+if __name__ == "__main__":
+    main()
