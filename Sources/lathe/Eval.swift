@@ -36,9 +36,6 @@ struct Eval: ParsableCommand {
     guard [protocolName, text, tasks.tasks].count(where: { $0 != nil }) == 1 else {
       throw ValidationError("give one of --tasks, --protocol and --text")
     }
-    if tasks.tasks != nil, reference != nil {
-      throw ValidationError("--reference goes with --protocol or --text")
-    }
     if text == nil, window != nil || bos != nil { throw ValidationError("--window and --bos go with --text") }
     if let limit, limit < 1 { throw ValidationError("--limit takes 1 or more") }
     if let window, window < 2 { throw ValidationError("--window takes 2 or more") }
@@ -71,7 +68,8 @@ struct Eval: ParsableCommand {
   func run() throws {
     if tasks.tasks != nil {
       return try TaskCommand(
-        path: model, options: tasks, limit: limit, data: data, tokenizer: tokenizer.tokenizer, common: common
+        path: model, reference: reference, options: tasks, limit: limit, data: data,
+        tokenizer: tokenizer.tokenizer, common: common
       ).run()
     }
     let model = try Model(reading: self.model)

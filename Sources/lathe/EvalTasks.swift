@@ -42,6 +42,7 @@ struct TaskOptions: ParsableArguments {
 /// Runs tasks on one model and prints their table.
 struct TaskCommand {
   let path: String
+  let reference: String?
   let options: TaskOptions
   let limit: Int?
   let data: String?
@@ -60,8 +61,11 @@ struct TaskCommand {
       fewShot: options.numFewshot, limit: limit, seed: options.seed,
       beginning: options.preset == .lmEval ? .tokenizer : .none)
     let out = try record()
-    let digest = out == nil ? "" : try Digest.ofModel(at: path)
-    let runner = TaskRunner(model, tokenizer: tokenizer, data: folder, settings: settings, team: team)
+    var digest = out == nil ? "" : try Digest.ofModel(at: path)
+    if out != nil, let reference { digest += " " + (try Digest.ofModel(at: reference)) }
+    let other = try reference.map { (path) throws(Problem) in try Model(reading: path) }
+    let runner = TaskRunner(
+      model, reference: other, tokenizer: tokenizer, data: folder, settings: settings, team: team)
     var results: [String: TaskResult] = [:]
     var leaves: [EvaluationTask] = []
     for name in names {
@@ -113,6 +117,7 @@ struct TaskCommand {
       "threads": "\(common.makeTeam().count)", "kernels": Kernels.best.name,
       "version": Lathe.configuration.version,
     ]
+    if let reference { values["reference"] = reference }
     if !digest.isEmpty { values["model_digest"] = digest }
     return values
   }

@@ -92,12 +92,13 @@ struct RequestBuilder: Sendable {
     return ScoringRequest(tokens: tokens, scored: scored.count)
   }
 
-  /// The requests of a whole text: windows side by side, each after one token.
+  /// The requests of a whole text: windows side by side, each after one token; the last, shorter one is given as much of
+  /// what stands before it as the context holds.
   func rolling(_ text: String) throws(Problem) -> [ScoringRequest] {
     let stream = [try prefixToken()] + (try encode(text))
     return stride(from: 1, to: stream.count, by: context).map { start in
       let end = min(start + context, stream.count)
-      return ScoringRequest(tokens: Array(stream[start - 1..<end]), scored: end - start)
+      return ScoringRequest(tokens: Array(stream[max(0, end - context - 1)..<end]), scored: end - start)
     }
   }
 }

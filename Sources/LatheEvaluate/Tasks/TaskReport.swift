@@ -33,7 +33,7 @@ public struct TaskReport: Sendable {
       if let result = results[name] {
         rows.append(
           Row(
-            name: name, title: indent + result.task.alias, version: result.task.version,
+            name: name, title: indent + result.task.alias, version: result.task.version.shortVersion,
             fewShot: result.fewShot,
             isGroup: false, figures: result.figures))
         return
@@ -73,7 +73,7 @@ public struct TaskReport: Sendable {
         (title, version) = ("", "")
       }
     }
-    let widths = cells[0].indices.map { column in max(cells.map { $0[column].count }.max() ?? 0, 1) }
+    let widths = cells[0].indices.map { column in max(cells.map { $0[column].count }.max() ?? 0, 3) }
     let isRight = [false, true, false, true, false, false, true, false, true]
     func line(_ row: [String]) -> String {
       "|"
@@ -148,4 +148,9 @@ public struct TaskResultsObject: Encodable {
     }
     try figures.encode(row.figures.first?.count ?? 0, forKey: Key(stringValue: "sample_len"))
   }
+}
+
+extension String {
+  /// A version as tables show it: "1.0" is 1.
+  fileprivate var shortVersion: String { hasSuffix(".0") ? String(dropLast(2)) : self }
 }

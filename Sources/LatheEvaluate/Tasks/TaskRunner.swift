@@ -43,6 +43,7 @@ public struct TaskResult: Sendable {
 /// Runs tasks on a model: prompts as lm-evaluation-harness makes them, likelihoods of many questions at a time.
 public final class TaskRunner {
   private let model: Model
+  private let reference: Model?
   private let tokenizer: Tokenizer
   private let folder: DataFolder
   private let settings: TaskSettings
@@ -53,10 +54,13 @@ public final class TaskRunner {
   public typealias Progress = (_ done: Int, _ total: Int) throws(Problem) -> Void
 
   /// A run of tasks on `model`.
+  ///
+  /// - Parameter reference: a model beside it, to which perplexity's protocols measure the divergence too.
   public init(
-    _ model: Model, tokenizer: Tokenizer, data: DataFolder, settings: TaskSettings, team: ThreadTeam
+    _ model: Model, reference: Model? = nil, tokenizer: Tokenizer, data: DataFolder, settings: TaskSettings,
+    team: ThreadTeam
   ) {
-    (self.model, self.tokenizer, folder) = (model, tokenizer, data)
+    (self.model, self.reference, self.tokenizer, folder) = (model, reference, tokenizer, data)
     (self.settings, self.team) = (settings, team)
   }
 
@@ -235,14 +239,14 @@ public final class TaskRunner {
     if rest.isEmpty { return }
     let first = collector.samples.count
     var refusal: Problem?
-    _ = try Perplexity(model, team: team).measure(
+    _ = try Perplexity(model, reference: reference, team: team).measure(
       rest, protocolName: measure.name, firstScored: measure.firstScored,
       block: { block in
         guard refusal == nil else { return }
         let sample = TaskSample(
           document: first + block.window, prompt: TextDigest.of(["\(rest[block.window])"]),
           likelihoods: [-block.nll], greedy: [], prediction: nil, normalizedPrediction: nil, target: nil,
-          tokens: block.tokens, values: ["nll": block.nll / Double(block.tokens)])
+          tokens: block.tokens, values: block.divergence.map { ["kl": $0] } ?? [:])
         do throws(Problem) { try collector.add([sample]) } catch { refusal = error }
       })
     if let refusal { throw refusal }

@@ -135,11 +135,21 @@ enum TaskStatistics {
     let nll = total / Double(tokens)
     let means = samples.map { -($0.likelihoods.first ?? 0) / Double($0.tokens ?? 1) }
     let error = means.count > 1 ? standardError(means, means.reduce(0, +) / Double(means.count)) : nil
-    return [
+    var figures = [
       TaskFigure(
         metric: "perplexity", value: exp(nll), standardError: error.map { $0 * exp(nll) },
         count: samples.count)
     ]
+    if samples.allSatisfy({ $0.values["kl"] != nil }) {
+      let sums = samples.map { $0.values["kl"] ?? 0 }
+      let means = zip(sums, samples).map { $0 / Double($1.tokens ?? 1) }
+      let error = means.count > 1 ? standardError(means, means.reduce(0, +) / Double(means.count)) : nil
+      figures.append(
+        TaskFigure(
+          metric: "kl", value: sums.reduce(0, +) / Double(tokens), standardError: error, count: samples.count)
+      )
+    }
+    return figures
   }
 
   /// The deviation of exp(-mean) over 100,000 samples drawn with replacement, by the numbers that
