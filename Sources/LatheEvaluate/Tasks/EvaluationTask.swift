@@ -1,4 +1,5 @@
 internal import Foundation
+public import LatheTensor
 
 /// A task: how records of a data set become questions, and what is measured of the answers. It is read from a JSON file.
 public struct EvaluationTask: Hashable, Sendable {
@@ -41,6 +42,23 @@ public struct EvaluationTask: Hashable, Sendable {
 
   /// The files the questions come from, relative to the data folder, the first form first.
   public var files: [String] { sources[split]?.files ?? [] }
+
+  /// The digest of the task's definition.
+  public var definitionDigest: String { TextDigest.of([definition]) }
+
+  /// The files that a run reads.
+  ///
+  /// - Throws: `Problem` of kind `noInput` where one is missing.
+  public func dataFiles(in folder: DataFolder, withExamples: Bool) throws(Problem) -> [String] {
+    var paths: [String] = []
+    if let source = sources[split] { paths.append(try source.locate(in: folder, task: name)) }
+    if withExamples,
+      let source = fewShot.split.flatMap({ sources[$0] }) ?? sources["train"] ?? sources["validation"]
+    {
+      paths.append(try source.locate(in: folder, task: "\(name), the examples"))
+    }
+    return paths
+  }
 
   /// Whether the questions are there.
   public func hasData(in folder: DataFolder) -> Bool {

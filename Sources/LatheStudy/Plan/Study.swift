@@ -56,11 +56,14 @@ public enum Measure: Codable, Hashable, Sendable {
   case perplexity(PerplexityMeasure)
   /// How fast it reads and writes.
   case speed(SpeedMeasure)
+  /// What it can do.
+  case task(TaskMeasure)
 
   /// The name that makes two figures comparable.
   public var protocolName: String {
     switch self {
     case .perplexity(let measure): measure.protocolName
+    case .task(let measure): measure.protocolName
     case .speed(let measure): "speed-\(measure.prompt)-\(measure.generate)"
     }
   }

@@ -57,11 +57,12 @@ extension Study {
     self.recipes = recipes
     var measures: [Measure] = []
     for node in try need("measures").list(of: "measure") {
-      let measure = try Measure(node, folder: folder)
-      if measures.contains(where: { $0.protocolName == measure.protocolName }) {
-        throw node.problem("the measure \(measure.protocolName) occurs twice", cure: "remove one")
+      for measure in try Measure.reading(node, folder: folder) {
+        if measures.contains(where: { $0.protocolName == measure.protocolName }) {
+          throw node.problem("the measure \(measure.protocolName) occurs twice", cure: "remove one")
+        }
+        measures.append(measure)
       }
-      measures.append(measure)
     }
     self.measures = measures
     keepsModels = try members["keep"]?.flag() ?? true
@@ -109,14 +110,17 @@ extension CalibrationText {
 }
 
 extension Measure {
-  init(_ node: PlanNode, folder: String) throws(Problem) {
-    let members = try node.members(["perplexity", "speed"])
+  /// The measures of one entry of a plan: `tasks` may name several.
+  static func reading(_ node: PlanNode, folder: String) throws(Problem) -> [Measure] {
+    let members = try node.members(["perplexity", "speed", "tasks"])
     guard members.count == 1, let (kind, body) = members.first else {
-      throw node.problem("a measure is either perplexity or speed", cure: "begin each with \"- \"")
+      throw node.problem("a measure is perplexity, speed or tasks", cure: "begin each with \"- \"")
     }
-    self =
-      kind == "speed"
-      ? .speed(try SpeedMeasure(body)) : .perplexity(try PerplexityMeasure(body, folder: folder))
+    switch kind {
+    case "speed": return [.speed(try SpeedMeasure(body))]
+    case "tasks": return try tasks(body, folder: folder)
+    default: return [.perplexity(try PerplexityMeasure(body, folder: folder))]
+    }
   }
 }
 
