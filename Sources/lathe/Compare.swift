@@ -38,7 +38,7 @@ struct Compare: ParsableCommand {
     Output.line("task             metric      n       A       B     B - A  95 % interval    p")
     for r in results {
       let name = String(r.task.prefix(16))
-      let metric = String(r.metric.prefix(8))
+      let metric = String(short(r.metric))
       Output.line(
         name + String(repeating: " ", count: 17 - name.count) + metric
           + String(repeating: " ", count: 8 - metric.count) + pad("\(r.count)", 5) + pad(figure(r.first), 8)
@@ -51,6 +51,11 @@ struct Compare: ParsableCommand {
     Output.line("one-sided tests at 5 %.")
   }
 
+  private func short(_ metric: String) -> String {
+    let names = ["perplexity": "ppl", "word_perplexity": "word ppl", "bits_per_byte": "bits/B"]
+    return names[metric] ?? String(metric.prefix(8))
+  }
+
   private func verdict(_ r: PairedComparison) -> String {
     var words = r.isInsideNoise ? "inside the noise" : "a difference"
     if r.isEquivalent { words += ", equal within \(margin)" }
@@ -58,9 +63,9 @@ struct Compare: ParsableCommand {
   }
 
   private func figure(_ value: Double) -> String {
-    abs(value) < 10
-      ? Format.number(value, 4)
-      : abs(value) < 1e6 ? String(Format.number(value, 3).prefix(7)) : Format.error(value)
+    let size = abs(value)
+    if size >= 99_999 { return Format.error(value) }
+    return Format.number(value, size < 10 ? 4 : size < 100 ? 3 : size < 1000 ? 2 : 1)
   }
 
   private func signed(_ value: Double) -> String { (value < 0 ? "" : "+") + figure(value) }

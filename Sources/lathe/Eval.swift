@@ -9,7 +9,7 @@ struct Eval: ParsableCommand {
     commandName: "eval",
     abstract:
       "Measure what a model can do by tasks; or its perplexity, and the divergence from a reference.",
-    usage: "lathe eval <model> (--tasks <names> | --protocol <name> | --text <file>) [<options>]",
+    usage: "lathe eval <model> --tasks <names> | --protocol <name> | --text <file>",
     discussion:
       "Tasks are listed by lathe tasks. Protocols:\n"
       + ProtocolCatalog.all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))

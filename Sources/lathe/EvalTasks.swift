@@ -154,7 +154,7 @@ struct Tasks: ParsableCommand {
     }
     func line(_ name: String, _ shots: String, _ state: String, _ summary: String) {
       let pad = { (text: String, n: Int) in text + String(repeating: " ", count: max(1, n - text.count)) }
-      Output.line((pad(name, 24) + pad(shots, 3) + pad(state, 9) + summary).prefix(80).description)
+      Output.line((pad(name, 23) + pad(shots, 3) + pad(state, 8) + summary).prefix(80).description)
     }
     line("task", "k", "data", "")
     for task in catalog.tasks where all || !families.contains(task.name) {

@@ -151,7 +151,7 @@ public enum Comparing {
     return (0..<draws).map { _ in
       var first = 0.0, second = 0.0, weight = 0.0
       for _ in 0..<n {
-        let i = Int(UInt64(generator.next()) * UInt64(n) >> 32)
+        let i = Int((UInt64(generator.next()) * UInt64(n)) >> 32)
         first += f.first[i]
         second += f.second[i]
         weight += f.weights[i]

@@ -90,6 +90,25 @@ public final class TaskRunner {
       samples: collector.samples, tokens: collector.tokens)
   }
 
+  /// What likelihoods that were found elsewhere, choice after choice, mean for a task's questions.
+  package static func result(
+    of task: EvaluationTask, likelihoods: [Double], data: DataFolder, settings: TaskSettings, team: ThreadTeam
+  ) throws(Problem) -> TaskResult {
+    let (path, records) = try task.records(of: task.split, in: data)
+    var samples: [TaskSample] = [], at = 0
+    for id in 0..<min(records.count, settings.limit ?? .max) where !settings.leavingOut.contains(id) {
+      let document = try task.document(records[id], id: id, path: path)
+      let count = document.continuations.count
+      guard at + count <= likelihoods.count else { break }
+      let found = likelihoods[at..<at + count].map { Likelihood(sum: $0, isGreedy: false) }
+      at += count
+      samples.append(TaskSample(document, prompt: "", found, task: task))
+    }
+    return TaskResult(
+      task: task, fewShot: settings.fewShot ?? task.fewShotCount,
+      figures: TaskStatistics.figures(samples, task, team: team), samples: samples, tokens: 0)
+  }
+
   /// Where samples go.
   private struct Collector {
     let journal: TaskJournal?

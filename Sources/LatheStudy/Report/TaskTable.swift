@@ -3,6 +3,8 @@ internal import LatheEvaluate
 /// A column of a table of tasks: one figure of one task, or of a group.
 struct TaskColumn: Sendable {
   let title: String
+  /// A heading for a terminal.
+  let short: String
   let protocolName: String
   /// The score's name: "acc", or "arc_easy:acc" for a member of a group.
   let score: String
@@ -160,8 +162,13 @@ struct TaskTable {
     // Groups average what each of their tasks measures.
     let alias = group?.alias ?? catalog.task(name)?.alias ?? name
     let title = isMember ? alias : group != nil ? "average" : "\(measure.protocolName), \(metric)"
+    let marks = [
+      "acc": "", "acc_norm": " n", "perplexity": " ppl", "word_perplexity": " w", "bits_per_byte": " bpb",
+    ]
+    let mark = isMember || group != nil ? "" : marks[metric] ?? " b"
     return TaskColumn(
-      title: title, protocolName: measure.protocolName, score: isMember ? "\(name):\(metric)" : metric,
+      title: title, short: isMember || group != nil ? title : alias.prefix(8 - mark.count) + mark,
+      protocolName: measure.protocolName, score: isMember ? "\(name):\(metric)" : metric,
       metric: metric,
       tasks: leaves.filter { $0.metrics.contains { $0.rawValue == metric } }.map(\.name),
       weightsBySize: group?.weightsBySize ?? false)

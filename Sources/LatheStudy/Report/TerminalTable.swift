@@ -22,7 +22,7 @@ public enum TerminalTable {
     let tasks = TaskTable.tables(of: results)
     for table in tasks {
       lines += wrap("\(table.model): \(table.title); per cent, ± standard error") + [""]
-      var cells = [[""] + table.columns.map { short($0.title) + "  " }]
+      var cells = [[""] + table.columns.map { short($0.short) + "  " }]
       for row in table.rows {
         cells.append(
           [row.variant.label]
@@ -54,7 +54,7 @@ public enum TerminalTable {
   }
 
   /// A heading that leaves room for the others.
-  private static func short(_ title: String) -> String { title.count > 10 ? title.prefix(9) + "…" : title }
+  private static func short(_ title: String) -> String { title.count > 8 ? title.prefix(7) + "…" : title }
 
   private static func heading(_ table: ComparisonTable) -> [String] {
     var text = "\(table.model): bits a weight (blocks, whole model), file size"
