@@ -26,7 +26,10 @@ let layers: [Target] = [
   .target(
     name: "LatheQuantize",
     dependencies: ["LatheModel", .product(name: "Crypto", package: "swift-crypto")], swiftSettings: settings),
-  .target(name: "LatheEvaluate", dependencies: ["LatheModel"], swiftSettings: settings),
+  .target(
+    name: "LatheEvaluate",
+    dependencies: ["LatheModel", .product(name: "Crypto", package: "swift-crypto")],
+    resources: [.embedInCode("TaskFiles")], swiftSettings: settings),
   .target(
     name: "LatheStudy",
     dependencies: [
@@ -59,7 +62,8 @@ let tests: [Target] = [
     name: "LatheQuantizeTests", dependencies: ["LatheQuantize", "LatheEvaluate", "LatheTestSupport"],
     swiftSettings: settings),
   .testTarget(
-    name: "LatheEvaluateTests", dependencies: ["LatheEvaluate", "LatheTestSupport"], swiftSettings: settings),
+    name: "LatheEvaluateTests", dependencies: ["LatheEvaluate", "LatheTestSupport"], exclude: ["Fixtures"],
+    swiftSettings: settings),
   .testTarget(
     name: "LatheStudyTests", dependencies: ["LatheStudy", "LatheTestSupport"], swiftSettings: settings),
   .testTarget(name: "CommandTests", dependencies: ["lathe", "LatheTestSupport"], swiftSettings: settings),

@@ -28,6 +28,20 @@ public struct PerplexityResult: Codable, Hashable, Sendable {
   public var divergence: DivergenceResult?
 }
 
+/// What one window of a text measured: sums over its scored positions.
+public struct PerplexityBlock: Codable, Hashable, Sendable {
+  /// The window's number, from 0.
+  public var window: Int
+  /// The number of positions scored.
+  public var tokens: Int
+  /// The negative log-likelihood, in nats.
+  public var nll: Double
+  /// The reference's own, where there is one.
+  public var referenceNLL: Double?
+  /// The divergence from the reference.
+  public var divergence: Double?
+}
+
 /// The Kullback-Leibler divergence of a model's next-token distributions from a reference's, in nats.
 public struct DivergenceResult: Codable, Hashable, Sendable {
   private enum CodingKeys: String, CodingKey {
@@ -41,6 +55,9 @@ public struct DivergenceResult: Codable, Hashable, Sendable {
     case maximum = "kl_max"
     case topAgreement = "top1_agreement"
     case referencePerplexity = "reference_perplexity"
+    case probabilityChange = "delta_p_mean"
+    case probabilityChangeRMS = "delta_p_rms"
+    case probabilityChangeRMSError = "delta_p_rms_standard_error"
   }
   /// The mean over scored positions, and its standard error.
   public var mean, standardError: Double
@@ -50,6 +67,10 @@ public struct DivergenceResult: Codable, Hashable, Sendable {
   public var topAgreement: Double
   /// The reference's own perplexity on the same tokens.
   public var referencePerplexity: Double
+  /// The mean change of the probability of the text's own token, from the reference to the model.
+  public var probabilityChange: Double
+  /// The root of the mean square of that change, and its standard error.
+  public var probabilityChangeRMS, probabilityChangeRMSError: Double
 }
 
 /// Measures perplexity, and divergence from a reference, in float arithmetic on the packed weights.
@@ -76,14 +97,15 @@ public struct Perplexity {
   /// - Parameters:
   ///   - firstScored: the first position of a window whose token counts; at least 1.
   ///   - progress: receives the number of windows read and the perplexity so far.
+  ///   - block: receives the sums of each window.
   /// - Throws: `Problem` of kind `badData` where a token is foreign or the model's outputs are not finite.
   public func measure(
     _ windows: [[Int32]], protocolName: String, firstScored: Int = 1,
-    progress: (Int, Double) -> Void = { _, _ in }
+    progress: (Int, Double) -> Void = { _, _ in }, block: (PerplexityBlock) -> Void = { _ in }
   ) throws(Problem) -> PerplexityResult {
-    var sum = 0.0, referenceSum = 0.0, agreements = 0
+    var sum = 0.0
     var means: [Double] = []
-    var divergences: [Float] = []
+    var distance = Distance()
     let cache = KeyValueCache(model.configuration, sharesLayers: true)
     let referenceCache = reference.map { KeyValueCache($0.configuration, sharesLayers: true) }
     for (index, window) in windows.enumerated() {
@@ -103,11 +125,9 @@ public struct Perplexity {
       }
       sum += windowSum
       means.append(windowSum / Double(scored.count))
-      if reference != nil {
-        divergences.append(contentsOf: scored.map(\.divergence))
-        referenceSum += scored.reduce(0.0) { $0 + Double($1.referenceNLL) }
-        agreements += scored.count { $0.agrees }
-      }
+      var found = PerplexityBlock(window: index, tokens: scored.count, nll: windowSum)
+      if reference != nil { distance.add(scored, to: &found) }
+      block(found)
       progress(index + 1, exp(means.reduce(0, +) / Double(means.count)))
     }
     let tokens = windows.reduce(0) { $0 + $1.count - firstScored }
@@ -116,9 +136,7 @@ public struct Perplexity {
       protocolName: protocolName, perplexity: exp(nll), nll: nll, standardError: Self.standardError(means),
       tokens: tokens,
       windows: windows.count, window: windows.first?.count ?? 0,
-      divergence: reference == nil
-        ? nil : Self.summary(divergences, agreements: agreements, referenceNLL: referenceSum / Double(tokens))
-    )
+      divergence: reference == nil ? nil : distance.summary(tokens: tokens))
   }
 
   // MARK: Scoring
@@ -175,27 +193,48 @@ public struct Perplexity {
 
   // MARK: Statistics
 
-  private static func standardError(_ values: [Double]) -> Double {
+  static func standardError(_ values: [Double]) -> Double {
     guard values.count > 1 else { return 0 }
     let mean = values.reduce(0, +) / Double(values.count)
     let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)
     return (variance / Double(values.count)).squareRoot()
   }
 
-  private static func summary(_ values: [Float], agreements: Int, referenceNLL: Double) -> DivergenceResult {
-    let sorted = values.sorted()
-    func percentile(_ p: Double) -> Double {
-      // Linear between neighbours, as numpy does.
-      let place = p * Double(sorted.count - 1), low = Int(place)
-      let high = min(low + 1, sorted.count - 1)
-      return Double(sorted[low]) + (place - Double(low)) * Double(sorted[high] - sorted[low])
+  /// What is gathered of the distance to the reference: two numbers a position, never logits.
+  private struct Distance {
+    private var divergences: [Float] = []
+    private var changes: [Float] = []
+    private var referenceSum = 0.0
+    private var agreements = 0
+
+    mutating func add(_ scored: Slice<UnsafeMutableBufferPointer<Score>>, to block: inout PerplexityBlock) {
+      divergences.append(contentsOf: scored.map(\.divergence))
+      changes.append(contentsOf: scored.map { exp(-$0.nll) - exp(-$0.referenceNLL) })
+      let nll = scored.reduce(0.0) { $0 + Double($1.referenceNLL) }
+      referenceSum += nll
+      agreements += scored.count { $0.agrees }
+      (block.referenceNLL, block.divergence) = (nll, scored.reduce(0.0) { $0 + Double($1.divergence) })
     }
-    return DivergenceResult(
-      mean: values.reduce(0.0) { $0 + Double($1) } / Double(values.count),
-      standardError: standardError(values.map(Double.init)),
-      median: percentile(0.5), percentile90: percentile(0.9), percentile95: percentile(0.95),
-      percentile99: percentile(0.99),
-      percentile999: percentile(0.999), maximum: Double(sorted.last ?? 0),
-      topAgreement: Double(agreements) / Double(values.count), referencePerplexity: exp(referenceNLL))
+
+    func summary(tokens: Int) -> DivergenceResult {
+      let sorted = divergences.sorted(), n = Double(divergences.count)
+      func percentile(_ p: Double) -> Double {
+        // Linear between neighbours, as numpy does.
+        let place = p * Double(sorted.count - 1), low = Int(place)
+        let high = min(low + 1, sorted.count - 1)
+        return Double(sorted[low]) + (place - Double(low)) * Double(sorted[high] - sorted[low])
+      }
+      let squares = changes.map { Double($0) * Double($0) }
+      let rms = (squares.reduce(0, +) / n).squareRoot()
+      return DivergenceResult(
+        mean: divergences.reduce(0.0) { $0 + Double($1) } / n,
+        standardError: standardError(divergences.map(Double.init)),
+        median: percentile(0.5), percentile90: percentile(0.9), percentile95: percentile(0.95),
+        percentile99: percentile(0.99), percentile999: percentile(0.999), maximum: Double(sorted.last ?? 0),
+        topAgreement: Double(agreements) / n, referencePerplexity: exp(referenceSum / Double(tokens)),
+        probabilityChange: changes.reduce(0.0) { $0 + Double($1) } / n, probabilityChangeRMS: rms,
+        // Of a root: half the relative error of what it is the root of.
+        probabilityChangeRMSError: rms > 0 ? standardError(squares) / (2 * rms) : 0)
+    }
   }
 }

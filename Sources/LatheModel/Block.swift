@@ -33,9 +33,10 @@ extension Inference {
   ///   - start: the position of the first token; the cache holds what lies before.
   ///   - last: the last input that is needed: the rest of the block is not computed, and `hidden` not to be used.
   ///   - observer: sees every input on the way.
-  package func run(
+  ///   - packing: who continues whom, where the rows are not one text's.
+  func run(
     _ block: Block, on hidden: UnsafeMutablePointer<Float>, tokens: Int, start: Int, cache: LayerCache,
-    upTo last: BlockInput? = nil, observer: Observer? = nil
+    upTo last: BlockInput? = nil, observer: Observer? = nil, packing: PackedAttention? = nil
   ) {
     reserve(tokens)
     rotary.grow(to: start + tokens)
@@ -56,8 +57,16 @@ extension Inference {
     q(normed, tokens: tokens, into: queries, team: team)
     k(normed, tokens: tokens, into: keys, team: team)
     v(normed, tokens: tokens, into: cache.values + start * c.keyValueWidth, team: team)
-    rotate(queries, keys, tokens, start)
-    attention(queries: queries, cache: cache, tokens: tokens, start: start, into: attended)
+    if let packing {
+      for (rows, start) in zip(packing.pack.rows, packing.pack.starts) {
+        let query = queries + rows.lowerBound * c.queryWidth
+        rotate(query, keys + rows.lowerBound * c.keyValueWidth, rows.count, start)
+      }
+      packing(queries: queries, cache: cache, configuration: c, into: attended, team: team)
+    } else {
+      rotate(queries, keys, tokens, start)
+      attention(queries: queries, cache: cache, tokens: tokens, start: start, into: attended)
+    }
     observer?(.attentionOutput, attended, tokens)
     if last == .attentionOutput { return }
     o(attended, tokens: tokens, into: normed, team: team)

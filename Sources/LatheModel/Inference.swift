@@ -87,7 +87,7 @@ public final class Inference {
   }
 
   /// The hidden states after the last block; valid until the next call.
-  fileprivate func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<
+  func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<
     Float
   > {
     reserve(tokens.count)
@@ -100,7 +100,7 @@ public final class Inference {
   }
 
   /// Logits of `tokens` hidden states, which are normalized in place.
-  fileprivate func head(
+  func head(
     _ hidden: UnsafeMutablePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>
   ) {
     model.residualRotation?.invert(hidden, count: tokens)

@@ -49,13 +49,16 @@ enum Output {
     }
   }
 
-  static func json(_ value: some Encodable) throws {
+  static func json(_ value: some Encodable) throws { line(try text(value)) }
+
+  /// The value as JSON.
+  static func text(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
     // A broken model's perplexity may be no number, which JSON has no word for.
     encoder.nonConformingFloatEncodingStrategy = .convertToString(
       positiveInfinity: "Infinity", negativeInfinity: "-Infinity", nan: "NaN")
-    line(String(decoding: try encoder.encode(value), as: UTF8.self))
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
   }
 }
 

@@ -8,9 +8,11 @@ struct Eval: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "eval",
     abstract:
-      "Measure perplexity under a named protocol or on a text, and the divergence from a reference model.",
-    usage: "lathe eval <model> (--protocol <name> | --text <file>) [<options>]",
-    discussion: ProtocolCatalog.all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))
+      "Measure what a model can do by tasks; or its perplexity, and the divergence from a reference.",
+    usage: "lathe eval <model> --tasks <names> | --protocol <name> | --text <file>",
+    discussion:
+      "Tasks are listed by lathe tasks. Protocols:\n"
+      + ProtocolCatalog.all.map { "\($0.name): \($0.summary)" }.joined(separator: "\n"))
 
   @Argument(help: "The model.") var model: String
   @Option(name: .customLong("protocol"), help: "A named protocol.") var protocolName: String?
@@ -20,17 +22,19 @@ struct Eval: ParsableCommand {
   var bos: Beginning?
   @Option(help: ArgumentHelp("A model whose distributions are the measure.", valueName: "model"))
   var reference: String?
-  @Option(help: ArgumentHelp("Measure this many windows at most.", valueName: "n")) var limit: Int?
+  @Option(help: ArgumentHelp("Measure this many windows, or questions of a task, at most.", valueName: "n"))
+  var limit: Int?
   @Option(help: ArgumentHelp("Where corpora/ lies (default: $LATHE_DATA).", valueName: "folder")) var data:
     String?
+  @OptionGroup var tasks: TaskOptions
   @OptionGroup var tokenizer: TokenizerOptions
   @OptionGroup var common: CommonOptions
 
   enum Beginning: String, ExpressibleByArgument, CaseIterable { case every, first, none }
 
   func validate() throws {
-    guard (protocolName == nil) != (text == nil) else {
-      throw ValidationError("give either --protocol or --text")
+    guard [protocolName, text, tasks.tasks].count(where: { $0 != nil }) == 1 else {
+      throw ValidationError("give one of --tasks, --protocol and --text")
     }
     if text == nil, window != nil || bos != nil { throw ValidationError("--window and --bos go with --text") }
     if let limit, limit < 1 { throw ValidationError("--limit takes 1 or more") }
@@ -62,6 +66,12 @@ struct Eval: ParsableCommand {
   }
 
   func run() throws {
+    if tasks.tasks != nil {
+      return try TaskCommand(
+        path: model, reference: reference, options: tasks, limit: limit, data: data,
+        tokenizer: tokenizer.tokenizer, common: common
+      ).run()
+    }
     let model = try Model(reading: self.model)
     let tokenizer = try Tokenizer.forModel(at: self.model, override: tokenizer.tokenizer)
     var measure =
@@ -120,9 +130,13 @@ struct Eval: ParsableCommand {
         "KL divergence      mean \(Format.number(d.mean, 6)) ± \(Format.number(d.standardError, 6)) nats")
       Output.line(
         "                   median \(Format.error(d.median)), 90 % \(Format.error(d.percentile90)),"
-          + " 99 % \(Format.error(d.percentile99))")
+          + " 95 % \(Format.error(d.percentile95)), 99 % \(Format.error(d.percentile99))")
       Output.line(
         "                   99.9 % \(Format.error(d.percentile999)), max \(Format.error(d.maximum))")
+      Output.line(
+        "Δp of the token    RMS \(Format.number(100 * d.probabilityChangeRMS, 3)) ±"
+          + " \(Format.number(100 * d.probabilityChangeRMSError, 3)) %,"
+          + " mean \(Format.number(100 * d.probabilityChange, 3)) %")
       Output.line("top-1 agreement    \(Format.number(100 * d.topAgreement, 2)) %")
     }
     Output.line("bits per weight    \(Format.number(result.bits, 3)) (whole model)")

@@ -100,7 +100,7 @@ import Testing
     ("group: 128", "symmetric: maybe", "symmetric must be true or false, not \"maybe\"", 7),
     ("group: 128", "set: {bogus: 1}", "rtn has no option \"bogus\"; its options are clip", 7),
     ("group: 128", "set: {clip: 7}", "rtn cannot set clip to \"7\"; give true or false", 7),
-    ("method: [rtn, gptq], bits", "bits", "a recipe needs method and bits", 7),
+    ("method: [rtn, gptq], bits", "bits", "a recipe needs a method", 7),
     ("perplexity: {text: self", "perplexty: {text: self", "unknown key \"perplexty\" in measure", 9),
     (
       "text: self, window", "protocol: ptb, window",

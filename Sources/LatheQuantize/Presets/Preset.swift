@@ -92,7 +92,9 @@ public enum PresetCatalog {
       presets += [4, 3, 2].map { Preset("\(method)-w\(Int($0))g128", method, grid($0, 128)) }
       presets += [8, 4, 3, 2].map { Preset("\(method)-w\(Int($0))", method, grid($0, nil)) }
     }
-    presets += [4, 3, 2].map { Preset("quip-w\(Int($0))", "quip", grid($0, nil, symmetric: true, centred: true)) }
+    presets += [4, 3, 2].map {
+      Preset("quip-w\(Int($0))", "quip", grid($0, nil, symmetric: true, centred: true))
+    }
     presets += [
       Preset("pb-llm-2", "pb-llm", set: [("salientShare", "\(1.0 / 7)")]),
       Preset("pb-llm-1.7", "pb-llm"),
@@ -110,16 +112,26 @@ public enum PresetCatalog {
   private static var today: [Preset] {
     var presets = [
       Preset("arb-billm", "billm", set: [("refits", "15")]),
-      Preset("w4a16", "gptq", grid(4, 128, symmetric: true)), Preset("w8a16", "gptq", grid(8, nil, symmetric: true)),
+      Preset("w4a16", "gptq", grid(4, 128, symmetric: true)),
+      Preset("w8a16", "gptq", grid(8, nil, symmetric: true)),
       Preset("w8a8", "smoothquant+gptq", grid(8, nil, symmetric: true), set: [("alpha", "0.8")]),
       Preset("nf4", "rtn", grid(4, nil, family: "nf4")), Preset("fp4", "rtn", grid(4, nil, family: "fp4")),
-      Preset("mxfp4", "rtn", grid(4, nil, family: "mxfp4")), Preset("nvfp4", "rtn", grid(4, nil, family: "nvfp4")),
+      Preset("mxfp4", "rtn", grid(4, nil, family: "mxfp4")),
+      Preset("nvfp4", "rtn", grid(4, nil, family: "nvfp4")),
       Preset(
         "quarot-w4a4", "hadamard+activations+gptq", grid(4, nil, symmetric: true),
         set: [("activationBits", "4"), ("clip", "true")]),
     ]
     presets += [4, 3, 2].map { Preset("quarot-w\(Int($0))", "hadamard+gptq", grid($0, nil)) }
     presets += [4, 3, 2].map { Preset("awq-gptq-w\(Int($0))g128", "awq+gptq", grid($0, 128)) }
+    // The best that is here without training, with and without groups: a rotation, ranges searched, a target that makes up
+    // for what earlier weights spoiled, and passes after the sweep.
+    let drift = [("mismatch", "1"), ("clip", "true"), ("passes", "3")]
+    presets += [4, 3, 2].map { Preset("best-w\(Int($0))g128", "hadamard+gptq", grid($0, 128), set: drift) }
+    presets += [4, 3, 2].map {
+      Preset(
+        "best-w\(Int($0))", "quip", grid($0, nil, symmetric: true, centred: true), set: [("mismatch", "1")])
+    }
     presets += [4, 3, 2].map { Preset("hqq-w\(Int($0))", "hqq", grid($0, 64)) }
     return presets
   }

@@ -20,6 +20,8 @@ public struct Study: Codable, Hashable, Sendable {
   public var measures: [Measure]
   /// Whether quantized models are kept after they are measured.
   public var keepsModels: Bool
+  /// What a publication says of the same recipes.
+  public var published: PublishedFigures?
 }
 
 /// A model of a plan.
@@ -45,7 +47,7 @@ public struct StudyRecipe: Codable, Hashable, Sendable {
 
   /// The bits of a code where all rules agree.
   public var nominalBits: Double? {
-    let bits = Set(recipe.rules.map(\.encoding.encoding.nominalBits))
+    let bits = Set(recipe.rules.map(\.storage.nominalBits))
     return bits.count == 1 ? bits.first : nil
   }
 }
@@ -56,11 +58,14 @@ public enum Measure: Codable, Hashable, Sendable {
   case perplexity(PerplexityMeasure)
   /// How fast it reads and writes.
   case speed(SpeedMeasure)
+  /// What it can do.
+  case task(TaskMeasure)
 
   /// The name that makes two figures comparable.
   public var protocolName: String {
     switch self {
     case .perplexity(let measure): measure.protocolName
+    case .task(let measure): measure.protocolName
     case .speed(let measure): "speed-\(measure.prompt)-\(measure.generate)"
     }
   }

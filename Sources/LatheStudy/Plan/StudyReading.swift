@@ -19,7 +19,9 @@ extension Study {
   }
 
   private init(_ root: PlanNode, folder: String) throws(Problem) {
-    let known = ["name", "title", "description", "models", "calibration", "recipes", "measures", "keep"]
+    let known = [
+      "name", "title", "description", "models", "calibration", "recipes", "measures", "keep", "published",
+    ]
     let members = try root.members(known)
     func need(_ key: String) throws(Problem) -> PlanNode {
       guard let node = members[key] else {
@@ -41,7 +43,8 @@ extension Study {
     for node in try need("recipes").list(of: "recipe") {
       for recipe in try StudyRecipe.expanding(node, folder: folder) {
         if let twin = recipes.first(where: {
-          ($0.recipe.rules == recipe.recipe.rules && $0.recipe.transforms == recipe.recipe.transforms) || $0.label == recipe.label
+          ($0.recipe.rules == recipe.recipe.rules && $0.recipe.transforms == recipe.recipe.transforms)
+            || $0.label == recipe.label
         }) {
           throw node.problem(
             "the recipe \"\(twin.label)\" occurs twice", cure: "remove one, or give it another label")
@@ -57,13 +60,21 @@ extension Study {
     self.recipes = recipes
     var measures: [Measure] = []
     for node in try need("measures").list(of: "measure") {
-      let measure = try Measure(node, folder: folder)
-      if measures.contains(where: { $0.protocolName == measure.protocolName }) {
-        throw node.problem("the measure \(measure.protocolName) occurs twice", cure: "remove one")
+      for measure in try Measure.reading(node, folder: folder) {
+        if measures.contains(where: { $0.protocolName == measure.protocolName }) {
+          throw node.problem("the measure \(measure.protocolName) occurs twice", cure: "remove one")
+        }
+        measures.append(measure)
       }
-      measures.append(measure)
     }
     self.measures = measures
+    published = try members["published"].map { (node) throws(Problem) in
+      let members = try node.members(["file", "source"])
+      guard let file = members["file"], let source = members["source"] else {
+        throw node.problem("published figures need a file and a source")
+      }
+      return try PublishedFigures(reading: file.existing(in: folder), source: source.text())
+    }
     keepsModels = try members["keep"]?.flag() ?? true
     let labels = models.map(\.label)
     guard Set(labels).count == labels.count else {
@@ -109,14 +120,17 @@ extension CalibrationText {
 }
 
 extension Measure {
-  init(_ node: PlanNode, folder: String) throws(Problem) {
-    let members = try node.members(["perplexity", "speed"])
+  /// The measures of one entry of a plan: `tasks` may name several.
+  static func reading(_ node: PlanNode, folder: String) throws(Problem) -> [Measure] {
+    let members = try node.members(["perplexity", "speed", "tasks"])
     guard members.count == 1, let (kind, body) = members.first else {
-      throw node.problem("a measure is either perplexity or speed", cure: "begin each with \"- \"")
+      throw node.problem("a measure is perplexity, speed or tasks", cure: "begin each with \"- \"")
     }
-    self =
-      kind == "speed"
-      ? .speed(try SpeedMeasure(body)) : .perplexity(try PerplexityMeasure(body, folder: folder))
+    switch kind {
+    case "speed": return [.speed(try SpeedMeasure(body))]
+    case "tasks": return try tasks(body, folder: folder)
+    default: return [.perplexity(try PerplexityMeasure(body, folder: folder))]
+    }
   }
 }
 

@@ -29,13 +29,23 @@ public enum HTMLReport {
       "isPartial": results.finishedCells < results.cells, "finished": results.finishedCells,
       "cells": results.cells,
       "facts": facts(results), "glance": Glance.sections(of: results), "charts": charts(results),
-      "selfWritten": selfWritten(results), "tables": tables(results), "provenance": provenance(results),
+      "selfWritten": selfWritten(results), "tables": tables(results), "tasks": tasks(results),
+      "pairs": pairs(results), "published": published(results), "provenance": provenance(results),
     ]
     if let summary = results.study.summary { content["summary"] = summary }
     return content
   }
 
   // MARK: Parts
+
+  private static func published(_ results: StudyResults) -> [[String: Any]] {
+    PublishedTable.tables(of: results).enumerated().map { i, table in
+      [
+        "index": i + 1, "title": table.title, "note": table.note, "header": table.header,
+        "rows": rows(table.rows),
+      ]
+    }
+  }
 
   private static func facts(_ results: StudyResults) -> [[String: Any]] {
     let sources = results.rows.filter(\.isCurrent).flatMap(\.cells).map(\.provenance)
@@ -130,6 +140,43 @@ public enum HTMLReport {
         "note":
           "Shaded: best of its nominal bits. Figures whose standard errors overlap share the mark, and where all do, none has it.",
       ] as [String: Any]
+    }
+  }
+
+  private static func tasks(_ results: StudyResults) -> [[String: Any]] {
+    TaskTable.tables(of: results).enumerated().map { i, table in
+      var bits: Double?
+      let rows: [[String: Any]] = table.rows.enumerated().map { number, row in
+        var content: [String: Any] = [:]
+        let cells: [[String: Any]] = table.columns.indices.map { i in
+          let noise = table.isInsideNoise(i, row) ? " ≈" : ""
+          var cell: [String: Any] = ["text": (table.columns[i].text(row) ?? "–") + noise]
+          if table.best[i].contains(row.variant.key) { cell["mark"] = "best" }
+          return cell
+        }
+        content["cells"] = [["text": row.variant.label]] + cells
+        if row.variant.isOriginal {
+          content["kind"] = "original"
+        } else if number > 0, row.variant.nominalBits != bits {
+          content["kind"] = "begins"
+        }
+        bits = row.variant.nominalBits
+        return content
+      }
+      return [
+        "index": i + 1, "title": "\(table.model), \(table.title)",
+        "header": ["recipe"] + table.columns.map(\.title),
+        "rows": rows,
+        "note":
+          "Shares in per cent. Shaded: best of its nominal bits, and what cannot be told from it. \(TaskTable.note)",
+      ] as [String: Any]
+    }
+  }
+
+  private static func pairs(_ results: StudyResults) -> [[String: Any]] {
+    PairTable.tables(of: results).enumerated().map { i, table in
+      ["index": i + 1, "title": table.title, "header": table.header, "rows": rows(table.rows)]
+        as [String: Any]
     }
   }
 

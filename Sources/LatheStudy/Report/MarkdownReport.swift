@@ -22,6 +22,26 @@ public enum MarkdownReport {
       lines += ["", "Bold: best of its nominal bits; figures whose standard errors overlap share it."]
       lines += table.columns.map { "- \($0.title): \($0.explanation)" } + [""]
     }
+    for table in TaskTable.tables(of: results) {
+      lines += ["## \(table.model), \(table.title)", ""]
+      lines += markdown(
+        ["recipe"] + table.columns.map(\.title),
+        table.rows.map { row in
+          [row.variant.label]
+            + table.columns.indices.map { i in
+              let text = (table.columns[i].text(row) ?? "–") + (table.isInsideNoise(i, row) ? " ≈" : "")
+              return table.best[i].contains(row.variant.key) ? "**\(text)**" : text
+            }
+        })
+      lines += [
+        "",
+        "Shares in per cent. Bold: best of its nominal bits, and what cannot be told from it. "
+          + TaskTable.note, "",
+      ]
+    }
+    for table in PairTable.tables(of: results) {
+      lines += ["## \(table.title)", ""] + markdown(table.header, table.rows) + [""]
+    }
     for model in results.models {
       for table in DriftTable.tables(of: results, model: model) {
         lines += ["## Log-perplexity and divergence\(results.suffix(model))", ""]
@@ -31,6 +51,9 @@ public enum MarkdownReport {
         ]
         lines += markdown(table.header, table.rows) + [""]
       }
+    }
+    for table in PublishedTable.tables(of: results) {
+      lines += ["## \(table.title)", "", table.note, ""] + markdown(table.header, table.rows) + [""]
     }
     lines += ["## Provenance", ""]
     lines += markdown(

@@ -19,7 +19,22 @@ public enum TerminalTable {
       }
       lines += aligned(cells) + [""]
     }
+    let tasks = TaskTable.tables(of: results)
+    for table in tasks {
+      lines += wrap("\(table.model): \(table.title); per cent, ± standard error") + [""]
+      var cells = [[""] + table.columns.map { short($0.short) + "  " }]
+      for row in table.rows {
+        cells.append(
+          [row.variant.label]
+            + table.columns.indices.map { i in
+              (table.columns[i].brief(row) ?? "-") + (table.best[i].contains(row.variant.key) ? "*" : " ")
+                + (table.isInsideNoise(i, row) ? "≈" : " ")
+            })
+      }
+      lines += aligned(cells) + [""]
+    }
     lines += wrap(ComparisonTable.note)
+    if !tasks.isEmpty { lines += wrap(TaskTable.note) }
     return lines.joined(separator: "\n")
   }
 
@@ -37,6 +52,9 @@ public enum TerminalTable {
       return String(line.prefix(width))
     }
   }
+
+  /// A heading that leaves room for the others.
+  private static func short(_ title: String) -> String { title.count > 8 ? title.prefix(7) + "…" : title }
 
   private static func heading(_ table: ComparisonTable) -> [String] {
     var text = "\(table.model): bits a weight (blocks, whole model), file size"

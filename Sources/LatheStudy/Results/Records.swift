@@ -52,6 +52,18 @@ public struct Score: Codable, Hashable, Sendable {
   public var protocolName: String
 }
 
+/// A task's figure question by question: what two models' paired comparison needs.
+public struct AnswerRecord: Codable, Hashable, Sendable {
+  /// The cell's key.
+  public var cell: String
+  /// The task.
+  public var task: String
+  /// What was measured.
+  public var metric: String
+  /// The figure of each question, in the order of the file.
+  public var values: [Float]
+}
+
 /// What became of one weight.
 public struct WeightRecord: Codable, Hashable, Sendable {
   /// The variant's key.

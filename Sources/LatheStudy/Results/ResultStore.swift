@@ -74,6 +74,14 @@ public final class ResultStore {
             variant TEXT NOT NULL, PRIMARY KEY (plan, position));
           """)
     }
+    migrator.registerMigration("2") { db in
+      try db.execute(
+        sql: """
+          CREATE TABLE answer (
+            cell TEXT NOT NULL REFERENCES cell(key), task TEXT NOT NULL, metric TEXT NOT NULL,
+            data BLOB NOT NULL, PRIMARY KEY (cell, task, metric));
+          """)
+    }
     return migrator
   }
 
@@ -156,12 +164,15 @@ public final class ResultStore {
   }
 
   /// Stores a finished cell, all of it or, if the process dies, nothing.
-  public func store(_ cell: CellRecord, scores: [Score], weights: [WeightRecord] = []) throws(Problem) {
+  public func store(
+    _ cell: CellRecord, scores: [Score], weights: [WeightRecord] = [], answers: [AnswerRecord] = []
+  ) throws(Problem) {
     try write { db in
       try CellRow(cell).upsert(db)
       try ProvenanceRow(cell: cell.key, provenance: cell.provenance).upsert(db)
       for score in scores { try ScoreRow(score: score).upsert(db) }
       for weight in weights { try WeightRow(weight: weight).upsert(db) }
+      for answer in answers { try AnswerRow(answer).upsert(db) }
     }
   }
 
@@ -176,7 +187,9 @@ public final class ResultStore {
           provenance[row.key].map { row.cell($0) }
         },
         scores: try ScoreRow.fetchAll(db, sql: "SELECT * FROM score ORDER BY rowid").map(\.score),
-        weights: try WeightRow.fetchAll(db, sql: "SELECT * FROM weight ORDER BY variant, layer").map(\.weight)
+        weights: try WeightRow.fetchAll(db, sql: "SELECT * FROM weight ORDER BY variant, layer").map(
+          \.weight),
+        answers: try AnswerRow.fetchAll(db, sql: "SELECT * FROM answer ORDER BY rowid").map(\.answer)
       )
     }
   }
@@ -187,5 +200,6 @@ public final class ResultStore {
     var cells: [CellRecord]
     var scores: [Score]
     var weights: [WeightRecord]
+    var answers: [AnswerRecord]
   }
 }

@@ -1,3 +1,4 @@
+internal import Foundation
 internal import GRDB
 
 // The rows of the database: the records of the library, each with its table.
@@ -55,5 +56,25 @@ struct CellRow: Codable, FetchableRecord, PersistableRecord {
     CellRecord(
       key: key, variant: variant, kind: kind, protocolName: protocolName, seconds: seconds,
       provenance: provenance)
+  }
+}
+
+struct AnswerRow: Codable, FetchableRecord, PersistableRecord {
+  static let databaseTableName = "answer"
+  let cell, task, metric: String
+  /// Single precision, little-endian.
+  let data: Data
+  init(_ answer: AnswerRecord) {
+    (cell, task, metric) = (answer.cell, answer.task, answer.metric)
+    data = answer.values.reduce(into: Data()) { data, value in
+      withUnsafeBytes(of: value.bitPattern.littleEndian) { data.append(contentsOf: $0) }
+    }
+  }
+  var answer: AnswerRecord {
+    let bytes = [UInt8](data)
+    let values = stride(from: 0, to: bytes.count - 3, by: 4).map { at in
+      Float(bitPattern: bytes[at..<at + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+    }
+    return AnswerRecord(cell: cell, task: task, metric: metric, values: values)
   }
 }

@@ -34,6 +34,7 @@ public struct StudyResults: Sendable {
     (cells, finishedCells) = (plan.cells.count, everything.cells.count { wanted.contains($0.key) })
     let scores = Dictionary(grouping: everything.scores, by: \.cell)
     let weights = Dictionary(grouping: everything.weights, by: \.variant)
+    let answers = Dictionary(grouping: everything.answers, by: \.cell)
     // The current plan's cells come last, so that their figures win over earlier ones under the same name.
     let cells = Dictionary(grouping: everything.cells, by: \.variant).mapValues { cells in
       cells.filter { !wanted.contains($0.key) } + cells.filter { wanted.contains($0.key) }
@@ -42,7 +43,10 @@ public struct StudyResults: Sendable {
       ResultRow(
         variant: variant, isCurrent: order[variant.key] != nil, cells: cells[variant.key] ?? [],
         scores: (cells[variant.key] ?? []).flatMap { scores[$0.key] ?? [] },
-        weights: weights[variant.key] ?? [])
+        weights: weights[variant.key] ?? [],
+        answers: (cells[variant.key] ?? []).flatMap { cell in
+          (answers[cell.key] ?? []).map { (cell.protocolName, $0) }
+        })
     }
     .filter { $0.isCurrent || !$0.cells.isEmpty }
     rows.sort {
@@ -63,6 +67,11 @@ public struct StudyResults: Sendable {
     study.measures.compactMap { if case .perplexity(let measure) = $0 { measure } else { nil } }
   }
 
+  /// The plan's tasks.
+  public var tasks: [TaskMeasure] {
+    study.measures.compactMap { if case .task(let measure) = $0 { measure } else { nil } }
+  }
+
   /// The plan's measures of speed.
   public var speeds: [SpeedMeasure] {
     study.measures.compactMap { if case .speed(let measure) = $0 { measure } else { nil } }
@@ -81,6 +90,8 @@ public struct ResultRow: Sendable {
   public var scores: [Score]
   /// What became of each weight.
   public var weights: [WeightRecord]
+  /// The tasks' figures question by question, each with its protocol's name.
+  var answers: [(protocolName: String, record: AnswerRecord)] = []
 
   /// The figure of `metric` under a protocol.
   public func score(_ metric: String, under protocolName: String) -> Score? {

@@ -103,6 +103,13 @@ struct Commands {
   func measure(_ measure: Measure, _ model: StudyModel, _ recipe: StudyRecipe?) -> String {
     let path = recipe.map { name(model, $0) } ?? quote(model.path)
     switch measure {
+    case .task(let task):
+      var command = "lathe eval \(path) --tasks \(quote(task.file ?? task.name))"
+      if let limit = task.limit { command += " --limit \(limit)" }
+      if let fewShot = task.fewShot { command += " --num-fewshot \(fewShot)" }
+      if task.seed != 1234 { command += " --seed \(task.seed)" }
+      if task.beginning != .tokenizer { command += " --preset \(task.beginning.rawValue)" }
+      return command + tail(model)
     case .speed(let speed):
       return "lathe bench \(path) --prompt \(speed.prompt) --generate \(speed.generate)"
         + " --repetitions \(speed.repetitions) --threads \(options.threads)"

@@ -47,11 +47,14 @@ public final class StudyRunner {
         case .quantize: "quantize"
         case .measure(.perplexity): "perplexity"
         case .measure(.speed): "speed"
+        case .measure(.task): "tasks"
         }
       }
     }
     let key: String
     let work: Work
+    /// The cell of the original model under the same measure.
+    var original: String?
   }
 
   /// Does all cells that are not finished.
@@ -86,6 +89,8 @@ public final class StudyRunner {
     for entry in study.models {
       let source = try ModelSource(entry, folder: folder, options: options)
       let calibration = try source.identity(of: study.calibration)
+      let originalKey = Digest.of(
+        "original\n\(source.digest)\n\(source.tokenizerDigest)\n\(options.version)")
       var measures: [(Measure, String)] = []
       for measure in study.measures { measures.append((measure, try identity(of: measure, source))) }
       for recipe in [nil] + study.recipes.map(Optional.some) {
@@ -93,7 +98,7 @@ public final class StudyRunner {
           recipe.map {
             Digest.of("quantize\n\(source.digest)\n\($0.recipe.text)\n\(calibration)\n\(options.version)")
           }
-          ?? Digest.of("original\n\(source.digest)\n\(source.tokenizerDigest)\n\(options.version)")
+          ?? originalKey
         let variant = Variant(
           key: key, model: entry.label, modelDigest: source.digest, label: recipe?.label ?? "original",
           family: recipe?.family ?? "original", isOriginal: recipe == nil, nominalBits: recipe?.nominalBits,
@@ -104,7 +109,9 @@ public final class StudyRunner {
         for (measure, identity) in measures {
           cells.append(
             PlannedCell(
-              key: Digest.of("measure\n\(key)\n\(identity)\n\(options.version)"), work: .measure(measure)))
+              key: Digest.of("measure\n\(key)\n\(identity)\n\(options.version)"), work: .measure(measure),
+              original: recipe == nil
+                ? nil : Digest.of("measure\n\(originalKey)\n\(identity)\n\(options.version)")))
         }
         plan.append(PlannedVariant(source: source, recipe: recipe, variant: variant, cells: cells))
       }
@@ -115,6 +122,7 @@ public final class StudyRunner {
   private func identity(of measure: Measure, _ source: ModelSource) throws(Problem) -> String {
     switch measure {
     case .perplexity(let measure): try source.identity(of: measure)
+    case .task(let measure): try taskCell(measure, source).identity()
     case .speed(let speed):
       "speed \(speed.prompt) \(speed.generate) \(speed.repetitions) \(team.count) \(Kernels.best.name) \(Machine.processor)"
     }
@@ -129,6 +137,7 @@ public final class StudyRunner {
     let clock = ContinuousClock()
     let start = clock.now
     var result = (scores: [Score](), weights: [WeightRecord]())
+    var answers: [AnswerRecord] = []
     var name = "exact"
     do throws(Problem) {
       switch cell.work {
@@ -141,7 +150,12 @@ public final class StudyRunner {
         let measured: Model
         if let model { measured = model } else { measured = try quantizedModel(row) }
         model = measured
-        result.scores = try self.measure(measured, row, measure)
+        if case .task(let task) = measure {
+          (result.scores, answers) = try taskCell(task, row.source).run(
+            measured, key: cell.key, original: cell.original, report: report)
+        } else {
+          result.scores = try self.measure(measured, row, measure)
+        }
       }
     } catch {
       throw error.located(at: "\(kind) \(title)")
@@ -152,7 +166,7 @@ public final class StudyRunner {
       CellRecord(
         key: cell.key, variant: row.variant.key, kind: kind, protocolName: name, seconds: seconds,
         provenance: try provenance(cell, row)),
-      scores: result.scores, weights: result.weights)
+      scores: result.scores, weights: result.weights, answers: answers)
     try report(.finished(kind: kind, title: title, seconds: seconds))
   }
 
@@ -213,8 +227,14 @@ public final class StudyRunner {
     return (scores, weights)
   }
 
+  private func taskCell(_ measure: TaskMeasure, _ source: ModelSource) -> TaskCell {
+    TaskCell(
+      measure: measure, source: source, data: options.data, team: team, records: folder.path + "/answers")
+  }
+
   private func measure(_ model: Model, _ row: PlannedVariant, _ measure: Measure) throws(Problem) -> [Score] {
     switch measure {
+    case .task: return []
     case .speed(let speed):
       let repetitions = Double(speed.repetitions)
       let result = try Speed.measure(

@@ -1,0 +1,225 @@
+internal import LatheTensor
+
+/// Texts that are read in one go, laid out so that what they share is read once.
+///
+/// A segment continues another one, or the tokens of a prefix that a cache holds, or begins a text. All segments' tokens
+/// are rows of one matrix: every weight multiplies them together, and attention alone knows who continues whom.
+package struct Pack {
+  /// What a segment comes after.
+  package enum Parent: Hashable {
+    /// Nothing: its first token stands at position 0.
+    case none
+    /// The tokens of the cache that the run is given.
+    case prefix
+    /// An earlier segment.
+    case segment(Int)
+  }
+
+  /// Segments that continue the same thing, their rows side by side: they look at it with one product.
+  struct Family {
+    var rows: Range<Int>
+    /// The rows of the segments before, the first one first.
+    var ancestors: [Range<Int>]
+    /// Whether they come after the cache's tokens.
+    var followsPrefix: Bool
+    var members: [Range<Int>]
+  }
+
+  /// All tokens, row by row.
+  package private(set) var tokens: [Int32] = []
+  /// The rows of each segment.
+  package private(set) var rows: [Range<Int>]
+  /// The position of each segment's first token.
+  private(set) var starts: [Int]
+  private(set) var families: [Family] = []
+  /// One more than the last position.
+  private(set) var end = 0
+
+  /// Lays out segments; a segment's parent comes before it.
+  ///
+  /// - Parameter prefix: the number of tokens in the cache that the run will be given.
+  package init(_ segments: [(tokens: ArraySlice<Int32>, parent: Parent)], prefix: Int) {
+    rows = [Range<Int>](repeating: 0..<0, count: segments.count)
+    starts = [Int](repeating: 0, count: segments.count)
+    var children: [Parent: [Int]] = [:]
+    for (index, segment) in segments.enumerated() { children[segment.parent, default: []].append(index) }
+    var ancestors: [(segments: [Range<Int>], followsPrefix: Bool)] = Array(
+      repeating: ([], false), count: segments.count)
+    // Level by level, so that the children of one parent are neighbours.
+    var waiting: [Parent] = [.none, .prefix]
+    var next = 0
+    while next < waiting.count {
+      let parent = waiting[next]
+      next += 1
+      guard let members = children[parent] else { continue }
+      var family = Family(
+        rows: tokens.count..<tokens.count, ancestors: [], followsPrefix: parent == .prefix, members: [])
+      var start = parent == .prefix ? prefix : 0
+      if case .segment(let index) = parent {
+        family.ancestors = ancestors[index].segments + [rows[index]]
+        family.followsPrefix = ancestors[index].followsPrefix
+        start = starts[index] + rows[index].count
+      }
+      for member in members {
+        let first = tokens.count
+        tokens += segments[member].tokens
+        rows[member] = first..<tokens.count
+        starts[member] = start
+        ancestors[member] = (family.ancestors, family.followsPrefix)
+        end = max(end, start + rows[member].count)
+        family.members.append(rows[member])
+        waiting.append(.segment(member))
+      }
+      family.rows = family.rows.lowerBound..<tokens.count
+      families.append(family)
+    }
+  }
+}
+
+/// The attention of a pack over its own rows, and over a cache's tokens before them.
+struct PackedAttention {
+  let pack: Pack
+  /// The layer's part of the cache, and the number of its tokens.
+  let prefix: LayerCache?
+  let prefixCount: Int
+  private static let queryTile = 64
+  private static let keyTile = 256
+
+  /// Queries and outputs are rows × (heads · headDimension); keys and values of all rows lie in `cache`.
+  func callAsFunction(
+    queries: UnsafePointer<Float>, cache: LayerCache, configuration c: Configuration,
+    into out: UnsafeMutablePointer<Float>, team: ThreadTeam
+  ) {
+    var tiles: [(family: Pack.Family, rows: Range<Int>)] = []
+    for family in pack.families {
+      for first in stride(from: family.rows.lowerBound, to: family.rows.upperBound, by: Self.queryTile) {
+        tiles.append((family, first..<min(first + Self.queryTile, family.rows.upperBound)))
+      }
+    }
+    team.run(tiles.count * c.heads) { piece in
+      let tile = tiles[piece / c.heads], head = piece % c.heads
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.queryTile * (Self.keyTile + 3)) { memory in
+        guard let scores = memory.baseAddress else { return }
+        Tile(
+          queries: queries, out: out, width: c.queryWidth, keyWidth: c.keyValueWidth, d: c.headDimension,
+          queryAt: head * c.headDimension, keyAt: head / (c.heads / c.keyValueHeads) * c.headDimension,
+          rows: tile.rows, scores: scores
+        ).attend(tile.family, cache, prefix, prefixCount)
+      }
+    }
+  }
+
+  /// Some rows of one family, for one head: a running softmax over one run of keys after another.
+  private struct Tile {
+    let queries: UnsafePointer<Float>
+    let out: UnsafeMutablePointer<Float>
+    let width, keyWidth, d, queryAt, keyAt: Int
+    let rows: Range<Int>
+    let scores: UnsafeMutablePointer<Float>
+
+    private var peak: UnsafeMutablePointer<Float> { scores + queryTile * keyTile }
+    private var sum: UnsafeMutablePointer<Float> { peak + queryTile }
+    private var correction: UnsafeMutablePointer<Float> { sum + queryTile }
+
+    func attend(_ family: Pack.Family, _ cache: LayerCache, _ prefix: LayerCache?, _ prefixCount: Int) {
+      peak.update(repeating: -.infinity, count: rows.count)
+      sum.update(repeating: 0, count: rows.count)
+      var begun = false
+      if family.followsPrefix, let prefix, prefixCount > 0 {
+        look(rows, at: prefix.keys, prefix.values, prefixCount, visible: prefixCount, &begun)
+      }
+      for span in family.ancestors where !span.isEmpty {
+        let at = span.lowerBound * keyWidth
+        look(rows, at: cache.keys + at, cache.values + at, span.count, visible: span.count, &begun)
+      }
+      for member in family.members where member.overlaps(rows) {
+        let seen = member.clamped(to: rows), at = member.lowerBound * keyWidth
+        var begunHere = begun
+        look(
+          seen, at: cache.keys + at, cache.values + at, seen.upperBound - member.lowerBound,
+          visible: seen.lowerBound - member.lowerBound + 1, &begunHere)
+      }
+      for row in rows {
+        let norm = 1 / sum[row - rows.lowerBound], target = out + row * width + queryAt
+        for i in 0..<d { target[i] *= norm }
+      }
+    }
+
+    /// Adds to `part` of the rows what they see of `count` keys; the first of them sees `visible`.
+    private func look(
+      _ part: Range<Int>, at keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>, _ count: Int,
+      visible: Int, _ begun: inout Bool
+    ) {
+      let offset = part.lowerBound - rows.lowerBound
+      let query = queries + part.lowerBound * width + queryAt
+      let target = out + part.lowerBound * width + queryAt
+      let seesAll = visible == count && part.count > 0
+      for key in stride(from: 0, to: count, by: keyTile) {
+        let columns = min(keyTile, count - key)
+        BLAS.multiplyTransposed(
+          query, stride: width, keys + key * keyWidth + keyAt, stride: keyWidth, into: scores,
+          stride: keyTile, m: part.count, n: columns, k: d)
+        Kernels.best.softmaxTile(
+          scores, rows: part.count, columns: columns, stride: keyTile,
+          visible: seesAll ? columns : visible - key, scale: 1 / Float(d).squareRoot(), peak: peak + offset,
+          sum: sum + offset, correction: correction + offset)
+        if begun {
+          for r in 0..<part.count where correction[offset + r] != 1 {
+            for i in 0..<d { target[r * width + i] *= correction[offset + r] }
+          }
+        }
+        BLAS.multiply(
+          scores, stride: keyTile, values + key * keyWidth + keyAt, stride: keyWidth, into: target,
+          stride: width, m: part.count, n: d, k: columns, beta: begun ? 1 : 0)
+        begun = true
+      }
+    }
+  }
+}
+
+extension Inference {
+  /// Reads `tokens` into an empty cache that packs can follow.
+  package func prefill(_ tokens: ArraySlice<Int32>) -> KeyValueCache {
+    let cache = makeCache(capacity: tokens.count)
+    for start in stride(from: tokens.startIndex, to: tokens.endIndex, by: Self.batch) {
+      _ = hiddenStates(tokens[start..<min(start + Self.batch, tokens.endIndex)], cache: cache)
+    }
+    return cache
+  }
+
+  /// Reads a pack and hands out the logits at some of its rows, in the order of `wanted`, a run at a time.
+  ///
+  /// - Parameters:
+  ///   - prefix: the tokens that segments after `.prefix` continue; it is only read.
+  ///   - body: receives the index in `wanted` of the first row of a run, the number of rows, and their logits.
+  package func read(
+    _ pack: Pack, after prefix: KeyValueCache?, wanted: [Int],
+    _ body: (_ first: Int, _ count: Int, _ logits: UnsafePointer<Float>) -> Void
+  ) {
+    guard !pack.tokens.isEmpty, !wanted.isEmpty else { return }
+    let c = configuration, count = pack.tokens.count
+    reserve(count)
+    rotary.grow(to: pack.end)
+    let hidden = scratch.hidden.pointer
+    embed(pack.tokens, into: hidden)
+    let rows = KeyValueCache(c, capacity: count, sharesLayers: true)
+    for (layer, block) in model.blocks.enumerated() {
+      run(
+        block, on: hidden, tokens: count, start: 0, cache: rows[layer],
+        packing: PackedAttention(
+          pack: pack, prefix: prefix.map { $0[layer] }, prefixCount: prefix?.count ?? 0))
+    }
+    // At most 64 MiB of logits at a time, whatever the vocabulary.
+    let most = max(1, min(wanted.count, (1 << 24) / c.vocabularySize))
+    let picked = FloatBuffer(most * c.hiddenSize), logits = FloatBuffer(most * c.vocabularySize)
+    for first in stride(from: 0, to: wanted.count, by: most) {
+      let run = min(most, wanted.count - first)
+      for i in 0..<run {
+        (picked.pointer + i * c.hiddenSize).update(
+          from: hidden + wanted[first + i] * c.hiddenSize, count: c.hiddenSize)
+      }
+      head(picked.pointer, tokens: run, into: logits.pointer)
+      body(first, run, logits.pointer)
+    }
+  }
+}
