@@ -29,6 +29,11 @@ except ImportError:
     from llmcompressor.modifiers.smoothquant import SmoothQuantModifier
 
 
+if not torch.cuda.is_available():
+    # Caches are pinned for a copy to the accelerator that is not there.
+    torch.Tensor.pin_memory = lambda self, *_: self
+
+
 def scheme(bits, group, symmetric, activations=None):
     weights = {"num_bits": bits, "type": "int", "symmetric": symmetric, "dynamic": False,
                "strategy": "group" if group else "channel"}

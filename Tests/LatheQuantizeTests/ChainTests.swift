@@ -28,7 +28,8 @@ import Testing
   }
 
   @Test(
-    "an option nobody has is named", arguments: [("x", "1"), ("awq.x", "1"), ("quip.seed", "1"), ("steps", "many")])
+    "an option nobody has is named",
+    arguments: [("x", "1"), ("awq.x", "1"), ("quip.seed", "1"), ("steps", "many")])
   func unknownOption(option: (String, String)) {
     #expect(throws: Problem.self) { try Chain("awq+gptq", setting: [(key: option.0, value: option.1)]) }
   }
@@ -62,7 +63,9 @@ import Testing
     let type = try #require(TransformCatalog[name])
     let data = try JSONEncoder().encode(try TransformDescription(name: name))
     let members = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
-    for option in members.keys where option != "name" { #expect(type.card.options[option] != nil, "\(option)") }
+    for option in members.keys where option != "name" {
+      #expect(type.card.options[option] != nil, "\(option)")
+    }
     #expect(!type.card.summary.isEmpty && !type.card.paper.isEmpty)
   }
 }

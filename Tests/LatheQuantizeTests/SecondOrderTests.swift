@@ -14,7 +14,8 @@ import Testing
       var method = GPTQ()
       method.passes = passes
       method.damping = 1e-6
-      errors.append(try MethodTests.error(method.quantize(weight, onto: grid, given: evidence), weight, evidence))
+      errors.append(
+        try MethodTests.error(method.quantize(weight, onto: grid, given: evidence), weight, evidence))
     }
     #expect(errors[1] < errors[0])
     #expect(errors[2] <= errors[1] * 1.0001)
@@ -86,7 +87,9 @@ import Testing
     }
   }
 
-  @Test("PB-LLM keeps the share it promises, by either salience, and its eight bits are close", arguments: [0.1, 0.25])
+  @Test(
+    "PB-LLM keeps the share it promises, by either salience, and its eight bits are close",
+    arguments: [0.1, 0.25])
   func partlyBinary(share: Double) throws {
     let weight = MethodTests.numbers(16, 256, 12), evidence = MethodTests.evidence(columns: 256)
     for salience in ["hessian", "magnitude"] {
@@ -99,7 +102,8 @@ import Testing
       let refit = try { () throws -> Double in
         method.refits = 10
         return try MethodTests.error(
-          method.quantize(weight, onto: IntegerGrid(bits: 4, groupSize: 128), given: evidence), weight, evidence)
+          method.quantize(weight, onto: IntegerGrid(bits: 4, groupSize: 128), given: evidence), weight,
+          evidence)
       }()
       #expect(refit < 0.5)
     }
@@ -127,7 +131,8 @@ import Testing
         let values = Array(levels[own..<own + 7])
         let possible = [
           values[0] - values[1], values[0] + values[1], values[2] - values[3], values[2] + values[3],
-          values[4] - values[5] - values[6], values[4] - values[5] + values[6], values[4] + values[5] - values[6],
+          values[4] - values[5] - values[6], values[4] - values[5] + values[6],
+          values[4] + values[5] - values[6],
           values[4] + values[5] + values[6],
         ]
         #expect(possible.contains { abs($0 - decoded[r, j]) < 1e-6 })
@@ -135,7 +140,8 @@ import Testing
     }
     let plain = try MethodTests.error(matrix, weight, evidence)
     method.refits = 15
-    let refitted = try MethodTests.error(method.quantize(weight, onto: grid, given: evidence), weight, evidence)
+    let refitted = try MethodTests.error(
+      method.quantize(weight, onto: grid, given: evidence), weight, evidence)
     #expect(refitted < plain * 1.05)
   }
 
@@ -151,7 +157,9 @@ import Testing
         } else {
           weight.values[77] = value
         }
-        if let matrix = try? method.quantize(weight, onto: grid, given: evidence), value.isFinite, abs(value) < 1e5 {
+        if let matrix = try? method.quantize(weight, onto: grid, given: evidence), value.isFinite,
+          abs(value) < 1e5
+        {
           let isFinite = matrix.decoded().values.allSatisfy { $0.isFinite }
           #expect(isFinite, "\(name) on \(value)")
         }

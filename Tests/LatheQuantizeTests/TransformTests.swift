@@ -9,7 +9,8 @@ import Testing
 /// What transforms promise: the same function, honest bytes, and codes that lose less.
 @Suite struct TransformTests {
   static let chains = [
-    "awq", "smoothquant", "hadamard", "quip", "activations", "awq+gptq", "hadamard+activations+gptq", "smoothquant+rtn",
+    "awq", "smoothquant", "hadamard", "quip", "activations", "awq+gptq", "hadamard+activations+gptq",
+    "smoothquant+rtn",
   ]
 
   static func recipe(_ chain: String, bits: Double = 4, group: Int? = 32) throws -> Recipe {
@@ -77,7 +78,8 @@ import Testing
     let read = try Model(reading: out)
     // Every tensor of the blocks in the files, norms left out.
     var onDisk = 0, weights = 0, foretold = 0
-    for name in try FileManager.default.contentsOfDirectory(atPath: out) where name.hasSuffix(".safetensors") {
+    for name in try FileManager.default.contentsOfDirectory(atPath: out) where name.hasSuffix(".safetensors")
+    {
       let data = try Data(contentsOf: URL(fileURLWithPath: out + "/" + name))
       let length = data.prefix(8).enumerated().reduce(0) { $0 | Int($1.element) << (8 * $1.offset) }
       let header = try #require(
@@ -103,7 +105,8 @@ import Testing
   func integerActivations(bits: Int) throws {
     let weight = MethodTests.numbers(24, 96, 5), team = ThreadTeam(count: 2)
     for grid in [
-      try IntegerGrid(bits: bits, groupSize: nil, isSymmetric: true), try IntegerGrid(bits: bits, groupSize: 40),
+      try IntegerGrid(bits: bits, groupSize: nil, isSymmetric: true),
+      try IntegerGrid(bits: bits, groupSize: 40),
       try IntegerGrid(bits: bits, groupSize: 32, isCentred: true),
     ] {
       let encoded = try RoundToNearest().quantize(weight, onto: grid, given: Evidence())
@@ -119,7 +122,9 @@ import Testing
           let row = Array(x[t * 96..<(t + 1) * 96])
           let step = scale ?? (row.map(abs).max() ?? 1) / activations.outermostCode
           let rounded = row.map {
-            min(max(($0 / step).rounded(.toNearestOrEven), -activations.outermostCode), activations.outermostCode)
+            min(
+              max(($0 / step).rounded(.toNearestOrEven), -activations.outermostCode),
+              activations.outermostCode)
               * step
           }
           for r in 0..<24 {
@@ -131,16 +136,16 @@ import Testing
     }
   }
 
-  @Test("transforms earn their place: less divergence than the method alone", arguments: ["awq+rtn", "hadamard+rtn"])
-  func betterThanAlone(chain: String) throws {
+  @Test(
+    "transforms earn their place: less drift than the method alone",
+    arguments: [("rtn", "awq+rtn", 3.0), ("gptq", "quip+gptq", 2)])
+  func betterThanAlone(alone: String, chain: String, bits: Double) throws {
     let model = try Model(reading: DriverTests.path), team = ThreadTeam(count: 2)
     let text = try DriverTests.calibration(model)
-    let quantizers = try ["rtn", chain].map {
-      try Quantizer(model, recipe: try Self.recipe($0, bits: 3, group: nil), calibration: text, team: team)
-    }
-    let errors = try quantizers.map { quantizer in
+    let errors = try [alone, chain].map { chain in
       let store = MemoryStore()
-      try quantizer.run(into: store)
+      let recipe = try Self.recipe(chain, bits: bits, group: nil)
+      try Quantizer(model, recipe: recipe, calibration: text, team: team).run(into: store)
       return try #require(store.outcomes.last?.streamError)
     }
     #expect(errors[1] < errors[0])
@@ -150,7 +155,8 @@ import Testing
   func refusals() throws {
     let model = try Model(reading: DriverTests.path), team = ThreadTeam(count: 2)
     let text = try DriverTests.calibration(model)
-    let turned = try Quantizer(model, recipe: try Self.recipe("hadamard+rtn"), calibration: text, team: team).model
+    let turned = try Quantizer(model, recipe: try Self.recipe("hadamard+rtn"), calibration: text, team: team)
+      .model
     #expect(throws: Problem.self) {
       try Quantizer(turned, recipe: try Self.recipe("hadamard+rtn"), calibration: text, team: team)
     }
@@ -160,6 +166,8 @@ import Testing
       try model.quantized(with: recipe, calibratingOn: text, team: team)
     }
     #expect(problem?.description.contains("static") == true)
-    #expect(throws: Problem.self) { try GGUFDialect.write(turned, vocabulary: [], name: "x", to: "/dev/null/x") }
+    #expect(throws: Problem.self) {
+      try GGUFDialect.write(turned, vocabulary: [], name: "x", to: "/dev/null/x")
+    }
   }
 }

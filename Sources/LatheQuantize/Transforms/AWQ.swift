@@ -30,6 +30,7 @@ public struct AWQ: Transform {
   public static var companion: any QuantizationMethod {
     var method = RoundToNearest()
     method.clip = true
+    method.importance = true
     return method
   }
 
