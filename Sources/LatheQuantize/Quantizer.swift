@@ -74,7 +74,7 @@ public struct Quantizer {
     }
   }
 
-  private func quantize(
+  func quantize(
     _ role: Role, of block: inout Block, layer: Int, given evidence: Evidence
   ) throws(Problem) -> WeightOutcome {
     let site = Site(layer, role)

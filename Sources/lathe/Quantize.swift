@@ -105,6 +105,14 @@ struct Quantize: ParsableCommand {
     let importance = try imatrix.map { (path) throws(Problem) in try ImportanceMatrix(reading: path) }
     let quantizer = try Quantizer(
       model, recipe: recipe, calibration: text, importance: importance, team: team)
+    if format == .gguf, quantizer.isDataFree {
+      let reporter = QuantizationReporter(blocks: model.blocks.count, done: 0)
+      try quantizer.writeGGUF(
+        to: out, vocabulary: vocabulary, name: URL(fileURLWithPath: self.model).lastPathComponent
+      ) { reporter.show($0) }
+      reporter.finish()
+      return try summarize(recipe)
+    }
     var fingerprint = try Fingerprint(model: self.model, recipe: recipe, calibration: text)
     if let importance { fingerprint.calibration += ", importance matrix \(importance.digest)" }
     let ended = try recipe.quantizingEnds(of: model, team: team)
