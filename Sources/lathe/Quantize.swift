@@ -90,6 +90,10 @@ struct Quantize: ParsableCommand {
     }
     let recipe = try makeRecipe(for: model)
     try recipe.validate(for: model)
+    if imatrix != nil, !recipe.evidence.contains(.channelEnergy) {
+      throw Problem(
+        .usage, "\(recipe.name) makes no use of --imatrix", cure: "set importance=true, or leave it out")
+    }
     if dryRun { return try preview(model, recipe) }
     // All that can be refused is refused before the work.
     var vocabulary: [(key: String, value: MetadataValue)] = []
@@ -176,6 +180,10 @@ struct Quantize: ParsableCommand {
         throw Problem(.usage, "--set \(setting) has no value", cure: "say --set key=value")
       }
       options.append((String(setting[..<sign]), String(setting[setting.index(after: sign)...])))
+    }
+    // What an importance matrix is given for goes without saying where the method is rounding.
+    if imatrix != nil, method ?? "rtn" == "rtn", !options.contains(where: { $0.key == "importance" }) {
+      options.append(("importance", "true"))
     }
     let method = try MethodDescription(name: method ?? "rtn", setting: options)
     let request = GridRequest(
