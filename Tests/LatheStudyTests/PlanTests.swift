@@ -91,7 +91,7 @@ import Testing
     ("samples: 2", "samples: 0", "samples must be a whole number from 1 to 1048576, not \"0\"", 5),
     ("samples: 2", "samples: many", "samples must be a whole number from 1 to 1048576, not \"many\"", 5),
     ("seed: 1", "seed: -1", "seed must be a whole number, 0 or more, not \"-1\"", 5),
-    ("[rtn, gptq]", "[rtn, gptx]", "unknown method \"gptx\"; known are rtn, gptq", 7),
+    ("[rtn, gptq]", "[rtn, gptx]", "unknown method \"gptx\"; known are rtn, ", 7),
     ("bits: [4, 2]", "bits: [4, 9]", "9 bits are out of range; choose 1 to 8", 7),
     ("bits: [4, 2]", "bits: [4, nan]", "bits must be a number, not \"nan\"", 7),
     ("bits: [4, 2]", "bits: [4, 1e300]", "bits are out of range", 7),
