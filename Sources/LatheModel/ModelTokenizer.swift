@@ -39,7 +39,7 @@ extension Tokenizer {
   }
 
   private static func file(beside path: String, of names: [String]) -> String? {
-    let folder = (path as NSString).deletingLastPathComponent
+    let folder = LatheTensor.folder(ofPath: path)
     return names.map { folder.isEmpty ? $0 : folder + "/" + $0 }.first {
       FileManager.default.fileExists(atPath: $0)
     }

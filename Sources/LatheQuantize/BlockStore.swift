@@ -45,7 +45,7 @@ extension Model {
     let store = MemoryStore()
     let quantizer = try Quantizer(self, recipe: recipe, calibration: calibration, team: team)
     try quantizer.run(into: store)
-    var copy = quantizer.model
+    var copy = try recipe.quantizingEnds(of: quantizer.model, team: team)
     copy.blocks = store.blocks
     return copy
   }

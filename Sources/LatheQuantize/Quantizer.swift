@@ -108,7 +108,7 @@ public struct Quantizer {
     return asked == .channelEnergy && recipe.transforms.isEmpty ? asked : asked.union(.secondMoment)
   }
 
-  private func quantize(
+  func quantize(
     _ role: Role, of block: inout Block, layer: Int, given evidence: Evidence
   ) throws(Problem) -> WeightOutcome {
     let site = Site(layer, role)

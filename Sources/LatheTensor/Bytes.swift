@@ -13,6 +13,24 @@ public struct Bytes: @unchecked Sendable {
     (self.owner, self.base, self.count) = (owner, base, count)
   }
 
+  /// A number that differs, in all likelihood, where bytes do.
+  package var checksum: UInt64 {
+    withUnsafeBytes { raw in
+      var sum = UInt64(raw.count)
+      var i = 0
+      while i + 8 <= raw.count {
+        sum = (sum ^ raw.loadUnaligned(fromByteOffset: i, as: UInt64.self)) &* 0x9E37_79B9_7F4A_7C15
+        sum ^= sum >> 29
+        i += 8
+      }
+      while i < raw.count {
+        sum = (sum ^ UInt64(raw[i])) &* 0x9E37_79B9_7F4A_7C15
+        i += 1
+      }
+      return sum
+    }
+  }
+
   /// Takes a copy of `bytes`, aligned to 64.
   public init(_ bytes: [UInt8]) {
     self.init(count: bytes.count) { target in

@@ -18,7 +18,7 @@ extension Tokenizer {
       throw Problem(.noInput, "no such file or folder", at: path, cure: "check the path")
     }
     guard isFolder.boolValue else {
-      let folder = (path as NSString).deletingLastPathComponent
+      let folder = LatheTensor.folder(ofPath: path)
       let name = (path as NSString).lastPathComponent
       // The settings beside a file speak about it only where it has the name they are made for.
       let isNamed = TokenizerFolder.names.contains(name)

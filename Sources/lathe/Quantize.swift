@@ -95,6 +95,10 @@ struct Quantize: ParsableCommand {
     }
     let recipe = try makeRecipe(for: model)
     try recipe.validate(for: model)
+    if imatrix != nil, !recipe.evidence.contains(.channelEnergy) {
+      throw Problem(
+        .usage, "\(recipe.name) makes no use of --imatrix", cure: "set importance=true, or leave it out")
+    }
     let memory = MemoryEstimate(
       model, recipe: recipe, samples: calibration.plannedSamples, length: calibration.plannedLength(model))
     if dryRun { return try preview(model, recipe, memory) }
@@ -113,6 +117,14 @@ struct Quantize: ParsableCommand {
     let importance = try imatrix.map { (path) throws(Problem) in try ImportanceMatrix(reading: path) }
     let quantizer = try Quantizer(
       model, recipe: recipe, calibration: text, importance: importance, team: team)
+    if format == .gguf, quantizer.isDataFree {
+      let reporter = QuantizationReporter(blocks: model.blocks.count, done: 0)
+      try quantizer.writeGGUF(
+        to: out, vocabulary: vocabulary, name: URL(fileURLWithPath: self.model).lastPathComponent
+      ) { reporter.show($0) }
+      reporter.finish()
+      return try summarize(recipe)
+    }
     var fingerprint = try Fingerprint(model: self.model, recipe: recipe, calibration: text)
     if let importance { fingerprint.calibration += ", importance matrix \(importance.digest)" }
     let ended = try recipe.quantizingEnds(of: quantizer.model, team: team)
@@ -199,6 +211,10 @@ struct Quantize: ParsableCommand {
         throw Problem(.usage, "--set \(setting) has no value", cure: "say --set key=value")
       }
       options.append((String(setting[..<sign]), String(setting[setting.index(after: sign)...])))
+    }
+    // What an importance matrix is given for goes without saying where the method is rounding.
+    if imatrix != nil, method ?? "rtn" == "rtn", !options.contains(where: { $0.key == "importance" }) {
+      options.append(("importance", "true"))
     }
     let chain = try Chain(method ?? "rtn", setting: options)
     var request = chain.defaults

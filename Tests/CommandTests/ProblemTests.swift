@@ -63,7 +63,7 @@ import Testing
     ("quantize model out --set clip", "no value"),
     ("quantize model out --set clip=maybe", "\"maybe\""),
     ("quantize model out --method gptq --set damping=nan --calibration text", "\"nan\""),
-    ("quantize model out --format gguf --bits 3", "3 bits"),
+    ("quantize model out --format gguf --bits 7", "7 bits"),
     ("quantize model out --format gguf --group-size 64", "--group-size"),
     ("quantize model out --format zip", "zip"), ("quantize model out --recipe r --bits 3", "--recipe"),
     ("quantize model out --recipe r --method rtn", "--recipe"),

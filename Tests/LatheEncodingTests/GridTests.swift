@@ -121,6 +121,22 @@ import Testing
     }
   }
 
+  @Test("every instruction set writes the same blocks", arguments: BlockGrid.Kind.allCases, [false, true])
+  func instructionSets(kind: BlockGrid.Kind, weighed: Bool) throws {
+    let weight = Self.weight(19, 512), layout = try #require(BlockGrid(kind).storedLayout)
+    let importance = weighed ? (0..<512).map { Float($0 % 5) + 0.5 } : nil
+    let size = 19 * (try #require(layout.bytes(perRow: 512)))
+    let all = Kernels.available.map { kernels in
+      var out = [UInt8](repeating: 0, count: size)
+      #expect(
+        kernels.encode(weight.values, count: 19, 512, importance: importance, as: layout, into: &out))
+      return out
+    }
+    for other in all { #expect(other == all[0]) }
+    var out: [UInt8] = [0]
+    #expect(!Kernels.best.encode([1], count: 1, 1, importance: nil, as: layout, into: &out))
+  }
+
   @Test("more bits err less", arguments: [true, false])
   func monotone(symmetric: Bool) throws {
     let weight = Self.weight(16, 256)

@@ -1,7 +1,20 @@
-internal import LatheEncoding
+public import LatheEncoding
 public import LatheFormats
 public import LatheTensor
 internal import LatheText
+
+/// A weight that is made when its turn comes to be written.
+public struct LateWeight {
+  /// What it will be stored as.
+  public let encoding: any Encoding
+  /// Makes it.
+  public let make: () throws(Problem) -> EncodedMatrix
+
+  /// A weight of the given encoding.
+  public init(_ encoding: any Encoding, make: @escaping () throws(Problem) -> EncodedMatrix) {
+    (self.encoding, self.make) = (encoding, make)
+  }
+}
 
 extension GGUFDialect {
   /// Writes a model as a GGUF file that llama.cpp and its kin run.
@@ -12,11 +25,12 @@ extension GGUFDialect {
   /// - Parameters:
   ///   - vocabulary: the `tokenizer.` part of the metadata.
   ///   - name: `general.name`.
+  ///   - late: weights of blocks that take the place of the model's, made one at a time.
   ///   - floats: a layout of plain floats that all weights are widened to; nil leaves them as they are.
   /// - Throws: `Problem` of kind `usage` where a weight's encoding is not one of GGUF's, or the file cannot be written.
   public static func write(
     _ model: Model, vocabulary: [(key: String, value: MetadataValue)], name: String,
-    as floats: StoredLayout? = nil,
+    as floats: StoredLayout? = nil, replacing late: (Site) -> LateWeight? = { _ in nil },
     to path: String
   ) throws(Problem) {
     try refuseRotations(in: model)
@@ -38,14 +52,33 @@ extension GGUFDialect {
         guard let linear = block.weights[role] else { continue }
         let name = names.name(of: Site(layer, role))
         let order = rowOrder(role, model)
-        tensors.append(try tensor(name + ".weight", linear.weight, as: floats, order: order))
+        tensors.append(
+          try tensor(
+            name + ".weight", linear.weight, as: floats, order: order, late: late(Site(layer, role))))
         if let bias = linear.bias {
           tensors.append(vector(name + ".bias", order.map { $0.map { bias[$0] } } ?? bias))
         }
       }
     }
-    let type = fileType(floats?.name ?? model.blocks.first?.weights[.gate]?.weight.encoding.label ?? "")
-    try GGUF.write(tensors, metadata: metadata(model, name: name, fileType: type) + vocabulary, to: path)
+    let type = fileType(
+      floats?.name ?? (late(Site(0, .gate))?.encoding ?? model.blocks.first?.weights[.gate]?.weight.encoding)?
+        .label ?? "")
+    let sums = Sums()
+    let summed = tensors.map { tensor in
+      TensorSource(name: tensor.name, type: tensor.type, shape: tensor.shape) { () throws(Problem) in
+        let bytes = try tensor.load()
+        sums.values[tensor.name] = bytes.checksum
+        return bytes
+      }
+    }
+    try GGUF.write(summed, metadata: metadata(model, name: name, fileType: type) + vocabulary, to: path)
+    // Reopened and compared: a model that loads and is wrong is the costliest mistake.
+    for tensor in try Checkpoint(reading: path).tensors
+    where tensor.data.checksum != sums.values[tensor.name] {
+      throw Problem(
+        .inputOutput, "\(tensor.name) reads back differently from what was written", at: path,
+        cure: "check the disk")
+    }
   }
 
   /// GGUF's programs know nothing of a basis of ours.
@@ -76,20 +109,25 @@ extension GGUFDialect {
 
   /// A weight on its way into the file: its rows in `order`, its numbers widened to `floats`, when its turn comes.
   private static func tensor(
-    _ name: String, _ matrix: EncodedMatrix, as floats: StoredLayout?, order: [Int]? = nil
+    _ name: String, _ matrix: EncodedMatrix, as floats: StoredLayout?, order: [Int]? = nil,
+    late: LateWeight? = nil
   ) throws(Problem) -> TensorSource {
-    let layout = floats ?? matrix.encoding.storedLayout
+    let encoding = late?.encoding ?? matrix.encoding
+    let layout = floats ?? encoding.storedLayout
     guard let type = StorageType.all.first(where: { $0.name == layout?.name && $0.ggufID != nil }) else {
       throw Problem(
-        .usage, "weight \(name) is encoded as \(matrix.encoding.label), which GGUF does not have",
-        cure: "choose 4, 5, 8, 16 or 32 bits with --format gguf, or --format native")
+        .usage, "weight \(name) is encoded as \(encoding.label), which GGUF does not have",
+        cure: "choose 2 to 6, 8, 16 or 32 bits with --format gguf, or --format native")
     }
     return TensorSource(name: name, type: type, shape: [matrix.rows, matrix.columns]) { () throws(Problem) in
+      let matrix = try late?.make() ?? matrix
       let ordered = try order.map { (order) throws(Problem) in try matrix.selectingRows(order) } ?? matrix
       return try floats.map { (layout) throws(Problem) in try ordered.numbers(as: layout) }
         ?? ordered.parts[0]
     }
   }
+
+  private final class Sums { var values: [String: UInt64] = [:] }
 
   private static func vector(_ name: String, _ values: [Float]) -> TensorSource {
     TensorSource(name: name, type: .f32, shape: [values.count]) { () throws(Problem) in
@@ -128,7 +166,7 @@ extension GGUFDialect {
     let numbers = [
       "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 12,
       "Q4_K": 15, "Q5_K": 17,
-      "Q6_K": 18, "BF16": 32,
+      "Q6_K": 18, "IQ4_NL": 25, "IQ4_XS": 30, "BF16": 32, "MXFP4": 38,
     ]
     return numbers[type] ?? 1
   }

@@ -12,7 +12,7 @@ public struct RoundToNearest: QuantizationMethod {
     summary: "Each weight to the nearest point; no data.",
     options: [
       "clip": "search the range of each group for the least squared error (default false)",
-      "importance": "weigh errors by the energy of their input channels; needs calibration (default false)",
+      "importance": "weigh errors by the energy of their inputs; needs calibration (default false)",
     ])
 
   /// Whether each group's range is searched.

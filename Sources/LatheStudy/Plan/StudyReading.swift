@@ -8,7 +8,7 @@ extension Study {
   ///
   /// - Throws: `Problem` that names the line, where a key is unknown, a value out of range, or a file missing.
   public init(reading path: String) throws(Problem) {
-    try self.init(PlanNode(reading: path), folder: (path as NSString).deletingLastPathComponent)
+    try self.init(PlanNode(reading: path), folder: LatheTensor.folder(ofPath: path))
   }
 
   /// Reads a plan from `text`; paths in it are relative to `folder`, else to the working directory.
