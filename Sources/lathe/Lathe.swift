@@ -22,7 +22,8 @@ struct Lathe: ParsableCommand {
       """,
     version: "0.1.0",
     subcommands: [
-      Inspect.self, Tokenize.self, Run.self, Quantize.self, Eval.self, Tasks.self, Compare.self, Bench.self,
+      Inspect.self, Tokenize.self, Run.self, Quantize.self, Eval.self, Tasks.self, Compare.self,
+      DataCommand.self, Bench.self,
       StudyCommand.self,
       Report.self,
     ])

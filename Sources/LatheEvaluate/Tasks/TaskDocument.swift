@@ -34,7 +34,17 @@ extension EvaluationTask {
     let path = try source.locate(in: folder, task: "\(name), split \(split),")
     var records = try source.records(at: path, folder: folder)
     guard !records.isEmpty else { throw Problem(.badData, "the file has no records", at: path) }
+    var names: [String: Int] = [:]
     for index in records.indices {
+      // The hub's forms of some sets leave names out.
+      if let identifier, let name = try? identifier.text(records[index]) {
+        if let other = names.updateValue(records[index].line, forKey: name) {
+          throw Problem(
+            .badData, "the record \"\(name.prefix(60))\" is there twice",
+            at: "\(path):\(records[index].line)",
+            cure: "it stands on line \(other) already; remove one")
+        }
+      }
       for preprocessor in preprocessors {
         do throws(Problem) {
           records[index] = try preprocessor.apply(records[index])

@@ -169,7 +169,14 @@ public final class TaskRunner {
       while next < count, waiting.count + batch.count < 64 {
         let before = try fewShot.text(before: records[next])
         if !settings.leavingOut.contains(next), !(done > 0 && next <= chosen[done - 1]) {
-          batch.append((try task.document(records[next], id: next, path: path), before))
+          do throws(Problem) {
+            batch.append((try task.document(records[next], id: next, path: path), before))
+          } catch {
+            // What stands before the bad record is still answered.
+            waiting += try ask(batch, task, builder, &collector, waiting)
+            while !waiting.isEmpty { try score(&waiting, task, &collector) }
+            throw error
+          }
         }
         next += 1
       }
