@@ -1,4 +1,3 @@
-internal import Foundation
 internal import LatheModel
 internal import LatheTensor
 
@@ -19,7 +18,7 @@ final class LikelihoodScorer {
   /// A beginning shorter than this is not kept from call to call.
   private static let leastKept = 48
   /// Tokens read at once, about.
-  static let budget = ProcessInfo.processInfo.environment["LATHE_BUDGET"].flatMap { Int($0) } ?? 1024
+  static let budget = 1024
   private var kept: (tokens: [Int32], cache: KeyValueCache)?
 
   init(_ model: Model, team: ThreadTeam) { inference = Inference(model, team: team) }

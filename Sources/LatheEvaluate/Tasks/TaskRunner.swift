@@ -149,7 +149,7 @@ public final class TaskRunner {
   }
 
   private func answer(_ task: EvaluationTask, _ shots: Int, _ collector: inout Collector) throws(Problem) {
-    let (path, records) = try task.records(of: task.split, in: folder)
+    let (path, records) = try task.records(of: task.split, in: folder, limit: settings.limit ?? .max)
     var fewShot = try FewShot(task, count: shots, seed: settings.seed, folder: folder)
     let count = min(records.count, settings.limit ?? .max)
     let chosen = (0..<count).filter { !settings.leavingOut.contains($0) }
