@@ -67,6 +67,8 @@ extension Inference {
       rotate(queries, keys, tokens, start)
       attention(queries: queries, cache: cache, tokens: tokens, start: start, into: attended)
     }
+    // Of the last block, only the rows whose logits are wanted go on.
+    let tokens = packing?.keep(hidden, attended, c) ?? tokens
     observer?(.attentionOutput, attended, tokens)
     if last == .attentionOutput { return }
     o(attended, tokens: tokens, into: normed, team: team)

@@ -52,7 +52,9 @@ public struct Linear: Sendable {
         weight.multiply(scratch.pointer, tokens: tokens, into: out, team: team)
       }
     }
-    if let output { split(tokens, team) { output.invert(out + $0.lowerBound * weight.rows, count: $0.count) } }
+    if let output {
+      split(tokens, team) { output.invert(out + $0.lowerBound * weight.rows, count: $0.count) }
+    }
     guard let bias else { return }
     for t in 0..<tokens { Kernels.best.add(bias, to: out + t * bias.count, bias.count) }
   }

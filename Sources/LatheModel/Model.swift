@@ -95,14 +95,17 @@ public struct Model: Sendable {
         for step in linear.input {
           switch step {
           case .scale(let factors):
-            try check("the input scale of \(Site(layer, role))", (1, factors.count), (1, c.shape(of: role).columns))
+            try check(
+              "the input scale of \(Site(layer, role))", (1, factors.count), (1, c.shape(of: role).columns))
           case .rotate(let rotation):
-            try check("the rotation of \(Site(layer, role))", (1, rotation.size), (1, c.shape(of: role).columns))
+            try check(
+              "the rotation of \(Site(layer, role))", (1, rotation.size), (1, c.shape(of: role).columns))
           case .quantize: break
           }
         }
         if let output = linear.output {
-          try check("the output rotation of \(Site(layer, role))", (1, output.size), (1, c.shape(of: role).rows))
+          try check(
+            "the output rotation of \(Site(layer, role))", (1, output.size), (1, c.shape(of: role).rows))
         }
       }
     }

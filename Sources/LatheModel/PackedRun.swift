@@ -82,6 +82,8 @@ struct PackedAttention {
   /// The layer's part of the cache, and the number of its tokens.
   let prefix: LayerCache?
   let prefixCount: Int
+  /// The rows that are needed after this block, in rising order, where not all are: they move to the front.
+  var rows: [Int]?
   private static let queryTile = 64
   private static let keyTile = 256
 
@@ -107,6 +109,20 @@ struct PackedAttention {
         ).attend(tile.family, cache, prefix, prefixCount)
       }
     }
+  }
+
+  /// Moves the rows that are needed to the front, where not all are.
+  ///
+  /// - Returns: their number; nil where all are needed.
+  func keep(
+    _ hidden: UnsafeMutablePointer<Float>, _ attended: UnsafeMutablePointer<Float>, _ c: Configuration
+  ) -> Int? {
+    guard let rows else { return nil }
+    for (index, row) in rows.enumerated() where row != index {
+      (hidden + index * c.hiddenSize).update(from: hidden + row * c.hiddenSize, count: c.hiddenSize)
+      (attended + index * c.queryWidth).update(from: attended + row * c.queryWidth, count: c.queryWidth)
+    }
+    return rows.count
   }
 
   /// Some rows of one family, for one head: a running softmax over one run of keys after another.
@@ -190,6 +206,7 @@ extension Inference {
   /// Reads a pack and hands out the logits at some of its rows, in the order of `wanted`, a run at a time.
   ///
   /// - Parameters:
+  ///   - wanted: rows, each once.
   ///   - prefix: the tokens that segments after `.prefix` continue; it is only read.
   ///   - body: receives the index in `wanted` of the first row of a run, the number of rows, and their logits.
   package func read(
@@ -202,12 +219,16 @@ extension Inference {
     rotary.grow(to: pack.end)
     let hidden = scratch.hidden.pointer
     embed(pack.tokens, into: hidden)
-    let rows = KeyValueCache(c, capacity: count, sharesLayers: true)
+    let keys = KeyValueCache(c, capacity: count, sharesLayers: true)
+    let order = wanted.indices.sorted { wanted[$0] < wanted[$1] }
+    var places = [Int](repeating: 0, count: wanted.count)
+    for (place, index) in order.enumerated() { places[index] = place }
     for (layer, block) in model.blocks.enumerated() {
       run(
-        block, on: hidden, tokens: count, start: 0, cache: rows[layer],
+        block, on: hidden, tokens: count, start: 0, cache: keys[layer],
         packing: PackedAttention(
-          pack: pack, prefix: prefix.map { $0[layer] }, prefixCount: prefix?.count ?? 0))
+          pack: pack, prefix: prefix.map { $0[layer] }, prefixCount: prefix?.count ?? 0,
+          rows: layer + 1 == model.blocks.count ? order.map { wanted[$0] } : nil))
     }
     // At most 64 MiB of logits at a time, whatever the vocabulary.
     let most = max(1, min(wanted.count, (1 << 24) / c.vocabularySize))
@@ -216,7 +237,7 @@ extension Inference {
       let run = min(most, wanted.count - first)
       for i in 0..<run {
         (picked.pointer + i * c.hiddenSize).update(
-          from: hidden + wanted[first + i] * c.hiddenSize, count: c.hiddenSize)
+          from: hidden + places[first + i] * c.hiddenSize, count: c.hiddenSize)
       }
       head(picked.pointer, tokens: run, into: logits.pointer)
       body(first, run, logits.pointer)

@@ -34,7 +34,8 @@ public final class CalibrationStream {
   ///   - kinds: what to gather.
   ///   - inOriginal: whether the original stream is observed instead of the quantized one.
   func observe(
-    _ input: BlockInput, of block: Block, reference: Block, gathering kinds: EvidenceKinds, inOriginal: Bool = false
+    _ input: BlockInput, of block: Block, reference: Block, gathering kinds: EvidenceKinds,
+    inOriginal: Bool = false
   ) -> Evidence {
     let configuration = inference.configuration, team = inference.team
     let width = configuration.width(of: input), hidden = configuration.hiddenSize
@@ -73,7 +74,8 @@ public final class CalibrationStream {
       }
     }
     return Evidence(
-      count: count, secondMoment: moment?.mean(), channelEnergy: energy?.mean, meanMagnitude: magnitudes?.mean, maximum: magnitudes?.maximum,
+      count: count, secondMoment: moment?.mean(), channelEnergy: energy?.mean,
+      meanMagnitude: magnitudes?.mean, maximum: magnitudes?.maximum,
       mismatch: mismatch?.mean(), residual: residual?.mean())
   }
 

@@ -60,7 +60,8 @@ public struct Chain: Sendable {
   }
 
   /// Whose option it is: 0 for the method, 1 and up for the transforms; and its name there.
-  private static func owner(of key: String, among parts: [any Configurable]) throws(Problem) -> (Int, String) {
+  private static func owner(of key: String, among parts: [any Configurable]) throws(Problem) -> (Int, String)
+  {
     if let dot = key.firstIndex(of: ".") {
       let name = String(key[..<dot])
       guard let found = parts.firstIndex(where: { type(of: $0).card.name == name }) else {

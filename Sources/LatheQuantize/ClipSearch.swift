@@ -83,7 +83,8 @@ extension Grid {
     codes.withUnsafeMutableBufferPointer { codes in
       columns.values.withUnsafeMutableBufferPointer { values in
         points.withUnsafeMutableBufferPointer { points in
-          guard let codes = codes.baseAddress, let values = values.baseAddress, let points = points.baseAddress
+          guard let codes = codes.baseAddress, let values = values.baseAddress,
+            let points = points.baseAddress
           else { return }
           for j in 0..<columns.rows {
             let column = values + j * rows

@@ -60,12 +60,14 @@ struct CoordinateDescent {
               }
               // The block's own columns feel it at once, those outside after the block.
               BLAS.addOuterProduct(
-                h + j * n + first, change, alpha: 1, to: gradient + first * rows, stride: rows, m: end - first,
+                h + j * n + first, change, alpha: 1, to: gradient + first * rows, stride: rows,
+                m: end - first,
                 n: rows)
             }
             for (start, stop) in [(0, first), (end, n)] where start < stop {
               BLAS.multiply(
-                h + start * n + first, stride: n, changes.pointer, stride: rows, into: gradient + start * rows,
+                h + start * n + first, stride: n, changes.pointer, stride: rows,
+                into: gradient + start * rows,
                 stride: rows, m: stop - start, n: rows, k: end - first, alpha: 1, beta: 1)
             }
           }

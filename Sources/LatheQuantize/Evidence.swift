@@ -42,7 +42,8 @@ public final class Evidence: Sendable {
 
   /// Evidence of `count` vectors.
   public init(
-    count: Int = 0, secondMoment: Matrix? = nil, channelEnergy: [Float]? = nil, meanMagnitude: [Float]? = nil, maximum: [Float]? = nil,
+    count: Int = 0, secondMoment: Matrix? = nil, channelEnergy: [Float]? = nil, meanMagnitude: [Float]? = nil,
+    maximum: [Float]? = nil,
     mismatch: Matrix? = nil, residual: Matrix? = nil
   ) {
     (self.count, self.secondMoment) = (count, secondMoment)

@@ -55,7 +55,8 @@ final class CrossSum {
 
   /// Takes in `rows` vectors each, row after row.
   func add(
-    _ original: UnsafePointer<Float>, minus close: UnsafePointer<Float>, by x: UnsafePointer<Float>, _ rows: Int
+    _ original: UnsafePointer<Float>, minus close: UnsafePointer<Float>, by x: UnsafePointer<Float>,
+    _ rows: Int
   ) {
     count += rows
     let difference = FloatBuffer(rows * height)

@@ -198,7 +198,9 @@ public final class FolderStore: BlockStore {
         block.weights[role]?.weight = try NativeDialect.matrix(name + ".weight", entry, in: checkpoint)
         block.weights[role]?.input = try NativeDialect.steps(name + ".weight", entry, in: checkpoint)
         block.weights[role]?.output = entry.output
-        if block.weights[role]?.bias != nil { block.weights[role]?.bias = try checkpoint.vector(name + ".bias") }
+        if block.weights[role]?.bias != nil {
+          block.weights[role]?.bias = try checkpoint.vector(name + ".bias")
+        }
       }
       blocks.append(block)
     }

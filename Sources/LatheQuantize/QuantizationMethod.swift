@@ -41,7 +41,8 @@ public protocol QuantizationMethod: Configurable {
 extension QuantizationMethod {
   public var splitsRows: Bool { true }
   public static var bringsEncoding: Bool { false }
-  public func target(for weight: Matrix, given evidence: Evidence, team: ThreadTeam) throws(Problem) -> Matrix {
+  public func target(for weight: Matrix, given evidence: Evidence, team: ThreadTeam) throws(Problem) -> Matrix
+  {
     weight
   }
   public func storage(of grid: some Grid) -> any Encoding { grid }

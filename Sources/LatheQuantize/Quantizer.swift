@@ -133,7 +133,8 @@ public struct Quantizer {
       }
       let weight = linear.weight.decoded(team: team)
       guard weight.values.allSatisfy(\.isFinite) else {
-        throw Problem(.badData, "the weight holds numbers that are not finite", cure: "check the model's file")
+        throw Problem(
+          .badData, "the weight holds numbers that are not finite", cure: "check the model's file")
       }
       let target = try method.target(for: weight, given: evidence, team: team)
       let encoded = try target.quantized(by: method, onto: grid, given: evidence, team: team)

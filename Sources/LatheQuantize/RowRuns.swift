@@ -22,7 +22,8 @@ extension EncodedMatrix {
       results[piece] = Result { () throws(Problem) in
         let original = decoded(rows: range)
         guard original.values.allSatisfy(\.isFinite) else {
-          throw Problem(.badData, "the weight holds numbers that are not finite", cure: "check the model's file")
+          throw Problem(
+            .badData, "the weight holds numbers that are not finite", cure: "check the model's file")
         }
         let encoded = try method.quantize(original, onto: grid, given: evidence)
         let (error, energy) = original.squares(against: encoded.decoded())

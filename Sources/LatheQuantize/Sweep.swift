@@ -26,7 +26,8 @@ package struct Sweep {
   }
 
   /// Chooses for a run of places, given the columns as they are then; writes the chosen points, column after column.
-  package typealias Choice = (_ places: Range<Int>, _ columns: Matrix, _ points: UnsafeMutablePointer<Float>) -> Void
+  package typealias Choice = (_ places: Range<Int>, _ columns: Matrix, _ points: UnsafeMutablePointer<Float>)
+    -> Void
 
   /// Goes over all columns.
   ///
@@ -135,7 +136,8 @@ struct SweptCodes<G: Grid> {
     let parameters = groups[grid.group(of: member)], inGroup = grid.place(of: member)
     codes.withUnsafeMutableBufferPointer { codes in
       guard let codes = codes.baseAddress else { return }
-      grid.round(column, at: inGroup, count: rows, under: parameters, codes: codes + place * rows, points: points)
+      grid.round(
+        column, at: inGroup, count: rows, under: parameters, codes: codes + place * rows, points: points)
     }
   }
 

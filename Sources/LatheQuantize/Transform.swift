@@ -67,7 +67,9 @@ public struct BlockContext {
   /// What the weights at `input` of `block` see as the original model runs.
   ///
   /// - Throws: `Problem` of kind `usage` where there is no calibration text.
-  public func evidence(_ kinds: EvidenceKinds, at input: BlockInput, of block: Block) throws(Problem) -> Evidence {
+  public func evidence(_ kinds: EvidenceKinds, at input: BlockInput, of block: Block) throws(Problem)
+    -> Evidence
+  {
     guard let stream else {
       throw Problem(.usage, "the transform needs calibration text", cure: "give --calibration FILE")
     }
@@ -98,7 +100,8 @@ extension Block {
 
   /// The roles of a norm's or a weight's consumers share one factor a channel: divides what writes the channel by it,
   /// and multiplies what reads it.
-  mutating func fold(_ factors: [Float], at point: FoldPoint, _ configuration: Configuration) throws(Problem) {
+  mutating func fold(_ factors: [Float], at point: FoldPoint, _ configuration: Configuration) throws(Problem)
+  {
     switch point.producer {
     case .attentionNorm: for j in factors.indices { attentionNorm[j] /= factors[j] }
     case .feedForwardNorm: for j in factors.indices { feedForwardNorm[j] /= factors[j] }

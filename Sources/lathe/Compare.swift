@@ -35,17 +35,17 @@ struct Compare: ParsableCommand {
     if json { return try Output.json(["comparisons": results]) }
     Output.line("A \(first)\nB \(second)\n")
     let pad = { (text: String, n: Int) in String(repeating: " ", count: max(0, n - text.count)) + text }
-    Output.line("task             metric      n       A       B     B - A  95 % interval    p")
+    Output.line("task           metric      n        A        B    B - A  95 % interval         p")
     for r in results {
-      let name = String(r.task.prefix(16))
+      let name = String(r.task.prefix(14))
       let metric = String(short(r.metric))
       Output.line(
-        name + String(repeating: " ", count: 17 - name.count) + metric
-          + String(repeating: " ", count: 8 - metric.count) + pad("\(r.count)", 5) + pad(figure(r.first), 8)
-          + pad(figure(r.second), 8) + pad(signed(r.difference), 9) + "  "
+        name + String(repeating: " ", count: 15 - name.count) + metric
+          + String(repeating: " ", count: 8 - metric.count) + pad("\(r.count)", 5) + pad(figure(r.first), 9)
+          + pad(figure(r.second), 9) + pad(signed(r.difference), 9) + "  "
           + pad(signed(r.low), 8) + " " + pad(signed(r.high), 8) + pad(r.pValue.map(probability) ?? "", 6))
       let flips = r.onlyFirst.map { "only A right \($0), only B right \(r.onlySecond ?? 0); " } ?? ""
-      Output.line("                 \(flips)\(verdict(r))")
+      Output.line("          \(flips)\(verdict(r))")
     }
     Output.line("\nn: questions, pages or windows. p: exact McNemar test. Equal within \(margin): by two")
     Output.line("one-sided tests at 5 %.")

@@ -20,7 +20,8 @@ struct Quantize: ParsableCommand {
 
   private static func explain(_ card: MethodCard) -> String {
     let options = card.options.sorted { $0.key < $1.key }.map { "  --set \($0.key)=…  \($0.value)" }
-    return (["\(card.name): \(card.title) (\(card.paper)). \(card.summary)"] + options).joined(separator: "\n")
+    return (["\(card.name): \(card.title) (\(card.paper)). \(card.summary)"] + options).joined(
+      separator: "\n")
   }
 
   @Argument(help: "The model.") var model: String
@@ -174,7 +175,8 @@ struct Quantize: ParsableCommand {
     throw Problem(
       .usage, "the work would take about \(Format.bytes(memory.total)), more than --max-memory \(maxMemory)",
       cure: memory.stream > memory.moments + memory.block
-        ? "give fewer --samples or a smaller --length" : "choose a method without second moments, such as rtn")
+        ? "give fewer --samples or a smaller --length" : "choose a method without second moments, such as rtn"
+    )
   }
 
   /// Refuses a name that is taken, or lies in no folder, before any work is done for it.

@@ -27,7 +27,8 @@ struct Recipes: ParsableCommand {
       return try Output.json(
         PresetCatalog.all.map {
           Line(
-            name: $0.name, title: $0.title, paper: $0.paper, encoding: $0.encoding, nominalBits: $0.bits?.nominal,
+            name: $0.name, title: $0.title, paper: $0.paper, encoding: $0.encoding,
+            nominalBits: $0.bits?.nominal,
             realBits: $0.bits?.real)
         })
     }
@@ -36,7 +37,9 @@ struct Recipes: ParsableCommand {
       let nominal = preset.bits.map { Format.number($0.nominal, 2) } ?? "-"
       let real = preset.bits.map { Format.number($0.real, 3) } ?? "-"
       let name = preset.name + String(repeating: " ", count: max(1, 19 - preset.name.count))
-      Output.line(name + left(nominal, 6) + left(real, 7) + "  " + right(preset.encoding ?? "mixed types", 17) + preset.title)
+      Output.line(
+        name + left(nominal, 6) + left(real, 7) + "  " + right(preset.encoding ?? "mixed types", 17)
+          + preset.title)
     }
   }
 

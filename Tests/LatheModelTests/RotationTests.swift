@@ -11,7 +11,8 @@ import Testing
   }
 
   @Test(
-    "lengths are kept, and turning back gives what there was", arguments: [Rotation.Kind.hadamard, .kronecker],
+    "lengths are kept, and turning back gives what there was",
+    arguments: [Rotation.Kind.hadamard, .kronecker],
     [1, 2, 3, 12, 64, 96, 256, 688, 768])
   func orthogonal(kind: Rotation.Kind, size: Int) {
     let rotation = Rotation(kind, size: size, seed: 3)
@@ -66,7 +67,9 @@ import Testing
     -6870, 3673, 3484, 1847, 3821, -2043, -1938, -1027, -328, 175, 166, 88,
   ]
 
-  @Test("a size whose factors are too large is refused before anything is made", arguments: [-1, 0, 1_048_573, 1 << 30])
+  @Test(
+    "a size whose factors are too large is refused before anything is made",
+    arguments: [-1, 0, 1_048_573, 1 << 30])
   func hostileSizes(size: Int) {
     let text = "{\"kind\":\"kronecker\",\"size\":\(size),\"seed\":1}"
     #expect(throws: (any Error).self) { try JSONDecoder().decode(Rotation.self, from: Data(text.utf8)) }

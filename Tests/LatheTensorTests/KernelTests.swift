@@ -126,7 +126,8 @@ import Testing
             steps[t] = kernels.quantizeVector(
               x.baseAddress! + t * n, top: 127, scale: 0, into: rounded.baseAddress! + t * n, n)
             #expect(
-              Kernels.scalar.quantizeVector(x.baseAddress! + t * n, top: 127, scale: 0, into: &plain, n) == steps[t])
+              Kernels.scalar.quantizeVector(x.baseAddress! + t * n, top: 127, scale: 0, into: &plain, n)
+                == steps[t])
           }
         }
         #expect(plain == Array(rounded[t * n..<(t + 1) * n]))
@@ -142,7 +143,8 @@ import Testing
             var weights = [Float](repeating: 0, count: n), out = [Float](repeating: 0, count: tokens)
             Kernels.scalar.decode(row, count: 1, into: &weights)
             kernels.multiply(
-              row, count: 1, byCodes: rounded, scales: steps, sums: sums, tokens: tokens, into: &out, stride: 1)
+              row, count: 1, byCodes: rounded, scales: steps, sums: sums, tokens: tokens, into: &out,
+              stride: 1)
             for t in 0..<tokens {
               var expected = 0.0, size = 1.0
               for j in 0..<n {

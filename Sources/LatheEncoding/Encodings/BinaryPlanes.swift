@@ -79,7 +79,8 @@ public struct BinaryPlanes: Encoding {
       table[2 * second + 1] = mean + scale
     }
     for code in 0..<4 {
-      table[4 + code] = level(4) + (code & 1 == 1 ? level(5) : -level(5)) + (code & 2 == 2 ? level(6) : -level(6))
+      table[4 + code] =
+        level(4) + (code & 1 == 1 ? level(5) : -level(5)) + (code & 2 == 2 ? level(6) : -level(6))
     }
   }
 

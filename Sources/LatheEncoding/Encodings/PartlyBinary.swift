@@ -42,7 +42,9 @@ public struct PartlyBinary: Encoding {
   public var nominalBits: Double { 1 + 7 * salientShare }
 
   /// The salient weights in a group of `columns` of a matrix.
-  public func salientCount(rows: Int, columns: Int) -> Int { Int((Double(rows * columns) * salientShare).rounded()) }
+  public func salientCount(rows: Int, columns: Int) -> Int {
+    Int((Double(rows * columns) * salientShare).rounded())
+  }
 
   private func groups(_ columns: Int) -> Int { (columns - 1) / groupSize + 1 }
 
@@ -75,7 +77,9 @@ public struct PartlyBinary: Encoding {
       for r in 0..<matrix.rows {
         if Int(offsets[r]) != count { fits = false }
         for i in 0..<plane { count += mask[r * plane + i].nonzeroBitCount }
-        if matrix.columns % 8 != 0, mask[r * plane + plane - 1] >> UInt8(matrix.columns % 8) != 0 { fits = false }
+        if matrix.columns % 8 != 0, mask[r * plane + plane - 1] >> UInt8(matrix.columns % 8) != 0 {
+          fits = false
+        }
       }
     }
     guard fits, count == salientCount(ofMatrix: matrix.rows, matrix.columns) else {
@@ -102,7 +106,8 @@ public struct PartlyBinary: Encoding {
         var next = Int(offsets[r]) * 7
         let salientScale = HalfPrecision.value(salientScales[r]), zero = Float(zeros[r])
         for g in 0..<groups {
-          let mean = HalfPrecision.value(means[r * groups + g]), scale = HalfPrecision.value(scales[r * groups + g])
+          let mean = HalfPrecision.value(means[r * groups + g]),
+            scale = HalfPrecision.value(scales[r * groups + g])
           for j in g * groupSize..<min((g + 1) * groupSize, n) {
             let byte = r * plane + j / 8, shift = UInt8(j % 8)
             let bit = signs[byte] >> shift & 1
@@ -148,7 +153,9 @@ public struct PartlyBinary: Encoding {
     var offsets: [UInt32] = [], upper: [UInt8] = []
     for r in 0..<rows {
       offsets.append(UInt32(upper.count))
-      for j in 0..<columns where content.isSalient[r * columns + j] { upper.append(content.codes[r * columns + j] >> 1) }
+      for j in 0..<columns where content.isSalient[r * columns + j] {
+        upper.append(content.codes[r * columns + j] >> 1)
+      }
     }
     let half = { (values: [Float]) in Bytes(elements: values.map(HalfPrecision.bits)) }
     return try EncodedMatrix(

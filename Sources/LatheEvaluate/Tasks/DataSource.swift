@@ -55,7 +55,7 @@ struct DataSource: Hashable, Sendable {
   /// The records, each with the line it stands on.
   ///
   /// - Throws: `Problem` of kind `badData` with file and line where one is not of the form.
-  func records(at path: String, folder: DataFolder) throws(Problem) -> [DataNode] {
+  func records(at path: String, folder: DataFolder, limit: Int) throws(Problem) -> [DataNode] {
     let bytes = try Bytes(mapping: path)
     guard bytes.count <= 1 << 30 else {
       throw Problem(
@@ -63,35 +63,40 @@ struct DataSource: Hashable, Sendable {
     }
     switch form {
     case .wikitext:
-      return WikitextText.pages(of: bytes.text).map { page in
+      return WikitextText.pages(of: bytes.text).prefix(limit).map { page in
         DataNode(
           .object([DataNode.Member(key: "page", line: 1, node: DataNode(.text(page), line: 1))]), line: 1)
       }
-    case .table: return try CommaSeparated.records(bytes.text, columns: columns, file: path)
+    case .table:
+      return Array(try CommaSeparated.records(bytes.text, columns: columns, file: path).prefix(limit))
     case .lines:
-      var records = try Self.lines(bytes, path)
+      var records = try Self.lines(bytes, path, limit)
       if let labels, path == folder.path + "/" + files[0] {
-        try Self.attach(folder.path + "/" + labels, to: &records)
+        try Self.attach(folder.path + "/" + labels, to: &records, isPart: records.count == limit)
       }
       return records
     }
   }
 
-  private static func lines(_ bytes: Bytes, _ path: String) throws(Problem) -> [DataNode] {
+  private static func lines(_ bytes: Bytes, _ path: String, _ limit: Int) throws(Problem) -> [DataNode] {
     var records: [DataNode] = []
     let all = bytes.elements(as: UInt8.self)
-    for (index, line) in all.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
+    var start = 0, number = 0
+    while start < all.count, records.count < limit {
+      let end = all[start...].firstIndex(of: 0x0A) ?? all.count
+      let line = all[start..<end]
+      (start, number) = (end + 1, number + 1)
       if line.allSatisfy({ $0 == 0x20 || $0 == 0x0D || $0 == 0x09 }) { continue }
-      let node = try DataParser.parse(line, file: path, line: index + 1)
+      let node = try DataParser.parse(line, file: path, line: number)
       guard node.members != nil else {
-        throw Problem(.badData, "the record is no JSON object", at: "\(path):\(index + 1)")
+        throw Problem(.badData, "the record is no JSON object", at: "\(path):\(number)")
       }
       records.append(node)
     }
     return records
   }
 
-  private static func attach(_ path: String, to records: inout [DataNode]) throws(Problem) {
+  private static func attach(_ path: String, to records: inout [DataNode], isPart: Bool) throws(Problem) {
     guard FileManager.default.fileExists(atPath: path) else {
       throw Problem(
         .noInput, "the file of labels is missing", at: path, cure: "it belongs beside the records")
@@ -99,12 +104,13 @@ struct DataSource: Hashable, Sendable {
     let labels = try Bytes(mapping: path).text.split(whereSeparator: \.isNewline).map {
       $0.trimmingCharacters(in: .whitespaces)
     }
-    guard labels.count == records.count else {
+    // Where only the first records are read, the other labels are for the rest.
+    guard labels.count == records.count || (isPart && labels.count > records.count) else {
       throw Problem(
         .badData, "\(labels.count) labels for \(records.count) records", at: path,
         cure: "the two files do not belong together")
     }
-    for (index, label) in labels.enumerated() {
+    for (index, label) in labels.prefix(records.count).enumerated() {
       records[index] = records[index].setting("label", .text(label))
     }
   }

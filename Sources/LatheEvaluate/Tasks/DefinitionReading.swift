@@ -112,7 +112,7 @@ extension EvaluationTask {
     "prompt",
     "choices", "contexts", "continuation", "target", "target_names", "delimiter", "fewshot_delimiter",
     "preprocess",
-    "metrics", "protocol",
+    "metrics", "protocol", "id",
   ]
 
   /// Reads a task from the object of a file, what it inherits already in it.
@@ -131,6 +131,7 @@ extension EvaluationTask {
     self.output = output
     protocolName = try reader.text("protocol")
     preprocessors = try reader.choices("preprocess", Preprocessor.self) ?? []
+    identifier = try reader.template("id")
     metrics = try reader.choices("metrics", TaskMetric.self) ?? []
     prompts = TaskPrompts(
       prompt: try reader.template("prompt"), choices: try reader.list("choices"),

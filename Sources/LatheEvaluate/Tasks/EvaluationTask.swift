@@ -36,6 +36,8 @@ public struct EvaluationTask: Hashable, Sendable {
   var split: String
   var fewShot: FewShotRule
   var preprocessors: [Preprocessor]
+  /// What a record is called, where it has a name: two may not have the same.
+  var identifier: Template?
   var prompts: TaskPrompts
   /// The text that defines the task: its digest tells two versions apart.
   var definition: String

@@ -87,9 +87,17 @@ enum Preprocessor: String, Hashable, Sendable, CaseIterable {
 
   private static func cleaned(_ text: String) -> String {
     var text = text.trimmingCharacters(in: .whitespacesAndNewlines)
-    text = WikitextText.replaced(text, [(" [title]", ". ")])
-    text = WikitextText.replace(#"\[.*?\]"#, in: text, by: "")
-    return WikitextText.replaced(text, [("  ", " ")])
+    // Most texts have nothing to clean, and looking is quick.
+    if text.utf8.contains(UInt8(ascii: "[")) {
+      text = WikitextText.replaced(text, [(" [title]", ". ")])
+      text = WikitextText.replace(#"\[.*?\]"#, in: text, by: "")
+    }
+    var before: UInt8 = 0
+    for byte in text.utf8 {
+      if byte == 0x20, before == 0x20 { return WikitextText.replaced(text, [("  ", " ")]) }
+      before = byte
+    }
+    return text
   }
 
   private static func winogrande(_ record: DataNode) throws(Problem) -> DataNode {

@@ -23,18 +23,31 @@ struct TaskDocument: Sendable {
 extension EvaluationTask {
   /// The records of a split, preprocessed.
   ///
+  /// - Parameter limit: read no more than the first ones.
+  ///
   /// - Throws: `Problem` where the data is missing or not of the form.
-  func records(of split: String, in folder: DataFolder) throws(Problem) -> (path: String, records: [DataNode])
-  {
+  func records(of split: String, in folder: DataFolder, limit: Int = .max) throws(Problem) -> (
+    path: String, records: [DataNode]
+  ) {
     guard let source = sources[split] else {
       throw Problem(
         .usage, "\(name) has no split \"\(split)\"",
         cure: "it has \(sources.keys.sorted().joined(separator: ", "))")
     }
     let path = try source.locate(in: folder, task: "\(name), split \(split),")
-    var records = try source.records(at: path, folder: folder)
+    var records = try source.records(at: path, folder: folder, limit: limit)
     guard !records.isEmpty else { throw Problem(.badData, "the file has no records", at: path) }
+    var names: [String: Int] = [:]
     for index in records.indices {
+      // The hub's forms of some sets leave names out.
+      if let identifier, let name = try? identifier.text(records[index]) {
+        if let other = names.updateValue(records[index].line, forKey: name) {
+          throw Problem(
+            .badData, "the record \"\(name.prefix(60))\" is there twice",
+            at: "\(path):\(records[index].line)",
+            cure: "it stands on line \(other) already; remove one")
+        }
+      }
       for preprocessor in preprocessors {
         do throws(Problem) {
           records[index] = try preprocessor.apply(records[index])

@@ -149,7 +149,7 @@ public final class TaskRunner {
   }
 
   private func answer(_ task: EvaluationTask, _ shots: Int, _ collector: inout Collector) throws(Problem) {
-    let (path, records) = try task.records(of: task.split, in: folder)
+    let (path, records) = try task.records(of: task.split, in: folder, limit: settings.limit ?? .max)
     var fewShot = try FewShot(task, count: shots, seed: settings.seed, folder: folder)
     let count = min(records.count, settings.limit ?? .max)
     let chosen = (0..<count).filter { !settings.leavingOut.contains($0) }
@@ -169,7 +169,14 @@ public final class TaskRunner {
       while next < count, waiting.count + batch.count < 64 {
         let before = try fewShot.text(before: records[next])
         if !settings.leavingOut.contains(next), !(done > 0 && next <= chosen[done - 1]) {
-          batch.append((try task.document(records[next], id: next, path: path), before))
+          do throws(Problem) {
+            batch.append((try task.document(records[next], id: next, path: path), before))
+          } catch {
+            // What stands before the bad record is still answered.
+            waiting += try ask(batch, task, builder, &collector, waiting)
+            while !waiting.isEmpty { try score(&waiting, task, &collector) }
+            throw error
+          }
         }
         next += 1
       }

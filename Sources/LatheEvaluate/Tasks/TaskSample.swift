@@ -25,6 +25,17 @@ public struct TaskSample: Codable, Hashable, Sendable {
   public var tokens, words, bytes: Int?
   /// The figures that are averaged, by metric.
   public var values: [String: Double]
+
+  /// A sample of the given parts.
+  public init(
+    document: Int, prompt: String, likelihoods: [Double], greedy: [Bool], prediction: Int?,
+    normalizedPrediction: Int?, target: Int?, tokens: Int? = nil, words: Int? = nil, bytes: Int? = nil,
+    values: [String: Double]
+  ) {
+    (self.document, self.prompt, self.likelihoods, self.greedy) = (document, prompt, likelihoods, greedy)
+    (self.prediction, self.normalizedPrediction, self.target) = (prediction, normalizedPrediction, target)
+    (self.tokens, self.words, self.bytes, self.values) = (tokens, words, bytes, values)
+  }
 }
 
 extension TaskSample {

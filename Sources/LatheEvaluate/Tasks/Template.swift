@@ -17,6 +17,7 @@ struct Template: Hashable, Sendable {
   }
 
   private struct Hole: Hashable, Sendable {
+    /// What it names, without filters.
     var source: String
     var steps: [Step]
     var filters: [Filter]
@@ -84,7 +85,7 @@ struct Template: Hashable, Sendable {
         steps.append(.element(number))
       }
     }
-    return Hole(source: source, steps: steps, filters: filters)
+    return Hole(source: parts[0], steps: steps, filters: filters)
   }
 
   /// The names of the members it begins at.

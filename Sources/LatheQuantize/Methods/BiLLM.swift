@@ -38,7 +38,9 @@ public struct BiLLM: QuantizationMethod {
   public var splitsRows: Bool { false }
   public static var bringsEncoding: Bool { true }
 
-  public func storage(of grid: some Grid) -> any Encoding { (try? BinaryPlanes(blockSize: blockSize)) ?? grid }
+  public func storage(of grid: some Grid) -> any Encoding {
+    (try? BinaryPlanes(blockSize: blockSize)) ?? grid
+  }
 
   public func prepare(_ evidence: Evidence, threads: Int) throws(Problem) {
     _ = try evidence.inverseFactor(damping: damping, descending: false, threads: threads)
@@ -84,7 +86,9 @@ private struct BinaryBlock {
   private let errorWeights: [Float]
   private var m: Int { columns.columns }
 
-  init(_ columns: Matrix, errorWeights: [Float]) { (self.columns, self.errorWeights) = (columns, errorWeights) }
+  init(_ columns: Matrix, errorWeights: [Float]) {
+    (self.columns, self.errorWeights) = (columns, errorWeights)
+  }
 
   struct Choice {
     var isSalient: [Bool]

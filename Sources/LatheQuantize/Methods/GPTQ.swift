@@ -65,7 +65,8 @@ public struct GPTQ: QuantizationMethod {
     _ = try evidence.inverseFactor(damping: damping, descending: actOrder, threads: threads)
   }
 
-  public func target(for weight: Matrix, given evidence: Evidence, team: ThreadTeam) throws(Problem) -> Matrix {
+  public func target(for weight: Matrix, given evidence: Evidence, team: ThreadTeam) throws(Problem) -> Matrix
+  {
     guard mismatch != 0 || residual != 0 else { return weight }
     let factor = try evidence.inverseFactor(damping: damping, descending: actOrder, threads: team.count)
     return weight.shifted(by: factor, mismatch: mismatch, residual: residual, evidence)

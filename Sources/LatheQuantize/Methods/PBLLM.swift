@@ -118,7 +118,8 @@ public struct PBLLM: QuantizationMethod {
 
   /// The mean and scale of each row's other weights in a group.
   private func fit(
-    _ members: Range<Int>, _ columns: Matrix, _ group: Int, _ groups: Int, _ content: inout PartlyBinary.Content
+    _ members: Range<Int>, _ columns: Matrix, _ group: Int, _ groups: Int,
+    _ content: inout PartlyBinary.Content
   ) {
     let n = columns.rows
     for i in 0..<columns.columns {

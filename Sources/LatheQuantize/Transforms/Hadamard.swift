@@ -74,7 +74,8 @@ public struct Hadamard: Transform {
     for role in Role.allCases {
       switch role.input {
       case .attention:
-        try block.replace(role, by: block.dense(role).scalingColumns(by: block.attentionNorm).rotatingRows(by: rotation))
+        try block.replace(
+          role, by: block.dense(role).scalingColumns(by: block.attentionNorm).rotatingRows(by: rotation))
       case .feedForward:
         try block.replace(
           role, by: block.dense(role).scalingColumns(by: block.feedForwardNorm).rotatingRows(by: rotation))

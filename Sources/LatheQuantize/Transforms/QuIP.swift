@@ -34,7 +34,9 @@ public struct QuIP: Transform {
     return method
   }
 
-  public static var grid: GridRequest? { GridRequest(bits: 2, groupSize: nil, isSymmetric: true, isCentred: true) }
+  public static var grid: GridRequest? {
+    GridRequest(bits: 2, groupSize: nil, isSymmetric: true, isCentred: true)
+  }
 
   public var evidence: EvidenceKinds { rescale ? [.channelEnergy] : [] }
 
@@ -69,7 +71,8 @@ public struct QuIP: Transform {
   private func rotation(_ size: Int, _ seed: UInt64) throws(Problem) -> Rotation {
     guard Rotation.supports(.kronecker, size: size) else {
       throw Problem(
-        .usage, "\(size) channels do not split into two factors of at most 2048", cure: "choose another method")
+        .usage, "\(size) channels do not split into two factors of at most 2048",
+        cure: "choose another method")
     }
     return Rotation(.kronecker, size: size, seed: seed)
   }

@@ -12,7 +12,8 @@ public struct SmoothQuant: Transform {
     name: "smoothquant", title: "SmoothQuant", paper: "arXiv:2211.10438",
     summary: "Outliers of activations move into the weights; both become whole numbers.",
     options: [
-      "alpha": "how much of the outliers moves: 0 nothing, 1 all (default 0.5; the study takes 0.85 for LLaMA-3)",
+      "alpha":
+        "how much of the outliers moves: 0 nothing, 1 all (default 0.5; the study takes 0.85 for LLaMA-3)",
       "activationBits": "the width of rounded inputs, 2 to 8 (default 8)",
       "static": "one step for all tokens, found on the calibration text (default false)",
     ])

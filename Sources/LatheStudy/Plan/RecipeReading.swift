@@ -39,7 +39,8 @@ extension StudyRecipe {
     let name = try node.text()
     guard let preset = PresetCatalog[name], preset.suitsEveryModel else {
       throw node.problem(
-        "there is no preset \"\(name)\" for plans", cure: "`lathe recipes` lists the names; mixes of GGUF types are not among these")
+        "there is no preset \"\(name)\" for plans",
+        cure: "`lathe recipes` lists the names; mixes of GGUF types are not among these")
     }
     let recipe = try node.blame { () throws(Problem) in try preset.recipe(for: nil) }
     return StudyRecipe(label: name, family: preset.title, recipe: recipe, options: "--recipe \(name)")
@@ -121,7 +122,9 @@ private struct ShortForm {
     if bits == nil, encoding == nil, !chain.bringsEncoding {
       throw method.problem("\(name) needs bits", cure: "say {method: \(name), bits: [4, 3]}")
     }
-    let grid = try (bits ?? encoding ?? method).blame { () throws(Problem) in try EncodingCatalog.grid(for: request) }
+    let grid = try (bits ?? encoding ?? method).blame { () throws(Problem) in
+      try EncodingCatalog.grid(for: request)
+    }
     var recipe = chain.recipe(grid)
     let extras = settings.map { $0.value == "true" ? $0.key : "\($0.key)=\($0.value)" }
     if !extras.isEmpty { recipe.name += " " + extras.joined(separator: " ") }

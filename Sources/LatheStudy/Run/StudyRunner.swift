@@ -203,7 +203,9 @@ public final class StudyRunner {
     let fingerprint = try Fingerprint(
       model: source.entry.path, recipe: recipe.recipe, calibration: calibration)
     let quantizer = try Quantizer(original, recipe: recipe.recipe, calibration: calibration, team: team)
-    let work = try FolderStore(at: path + ".partial", model: recipe.recipe.quantizingEnds(of: quantizer.model, team: team), fingerprint: fingerprint)
+    let work = try FolderStore(
+      at: path + ".partial", model: recipe.recipe.quantizingEnds(of: quantizer.model, team: team),
+      fingerprint: fingerprint)
     let report = report
     try quantizer.run(
       into: WatchedStore(work) { (finished) throws(Problem) in
