@@ -111,7 +111,7 @@ private struct BinaryBlock {
       let members = Members(columns, others) { (abs($0) >= threshold) == (group == 1) }
       let fit = members.binarize(refits: refits)
       choice.levels += [fit.mean, fit.scale]
-      members.forEach { k, i, value in
+      members.visit { k, i, value in
         let positive = value >= fit.mean[i]
         choice.codes[k * m + i] = UInt8(group << 1) | (positive ? 1 : 0)
         choice.points[k * m + i] = positive ? fit.mean[i] + fit.scale[i] : fit.mean[i] - fit.scale[i]
@@ -126,7 +126,7 @@ private struct BinaryBlock {
     let members = Members(columns, salient) { _ in true }
     let first = members.binarize(refits: refits)
     var rest = columns
-    members.forEach { k, i, value in
+    members.visit { k, i, value in
       let positive = value >= first.mean[i]
       choice.codes[k * m + i] = positive ? 1 : 0
       rest[k, i] = value - (positive ? first.mean[i] + first.scale[i] : first.mean[i] - first.scale[i])
@@ -135,7 +135,7 @@ private struct BinaryBlock {
     let then = remaining.binarize(refits: refits)
     let mean = zip(first.mean, then.mean).map { half($0 + $1) }
     choice.levels += [mean, first.scale, then.scale]
-    remaining.forEach { k, i, value in
+    remaining.visit { k, i, value in
       let positive = value >= then.mean[i]
       if positive { choice.codes[k * m + i] |= 2 }
       let a = choice.codes[k * m + i] & 1 == 1 ? first.scale[i] : -first.scale[i]
@@ -162,7 +162,7 @@ private struct BinaryBlock {
     let first = Members(columns, members) { _ in true }
     let fit = first.binarize(refits: 0)
     var rest = columns
-    first.forEach { k, i, value in
+    first.visit { k, i, value in
       rest[k, i] = value - (value >= fit.mean[i] ? fit.mean[i] + fit.scale[i] : fit.mean[i] - fit.scale[i])
     }
     return Members(rest, members) { _ in true }.error(errorWeights)
@@ -195,7 +195,7 @@ private struct Members {
     (self.columns, self.chosen, self.belongs) = (columns, chosen, belongs)
   }
 
-  func forEach(_ body: (Int, Int, Float) -> Void) {
+  func visit(_ body: (Int, Int, Float) -> Void) {
     let m = columns.columns
     columns.values.withUnsafeBufferPointer { values in
       for k in chosen {
@@ -208,16 +208,16 @@ private struct Members {
   func binarize(refits: Int) -> (mean: [Float], scale: [Float]) {
     let m = columns.columns
     var count = [Float](repeating: 0, count: m), mean = count, scale = count
-    forEach { _, i, value in
+    visit { _, i, value in
       count[i] += 1
       mean[i] += value
     }
     for i in 0..<m { mean[i] /= max(count[i], 1) }
-    forEach { _, i, value in scale[i] += abs(value - mean[i]) }
+    visit { _, i, value in scale[i] += abs(value - mean[i]) }
     for i in 0..<m { scale[i] /= max(count[i], 1) }
     for _ in 0..<refits {
       var sums = [Float](repeating: 0, count: 2 * m), upper = [Float](repeating: 0, count: m)
-      forEach { _, i, value in
+      visit { _, i, value in
         let positive = value >= mean[i]
         sums[positive ? m + i : i] += value
         if positive { upper[i] += 1 }
@@ -237,7 +237,7 @@ private struct Members {
   func error(_ weights: [Float]) -> Double {
     let fit = binarize(refits: 0)
     var sum = 0.0
-    forEach { k, i, value in
+    visit { k, i, value in
       let distance = abs(value - fit.mean[i]) - fit.scale[i]
       sum += Double(weights[k] * distance * distance)
     }

@@ -13,7 +13,7 @@ public struct SmoothQuant: Transform {
     summary: "Outliers of activations move into the weights; both become whole numbers.",
     options: [
       "alpha":
-        "how much of the outliers moves: 0 nothing, 1 all (default 0.5; the study takes 0.85 for LLaMA-3)",
+        "share of the outliers that moves (default 0.5; for LLaMA-3 0.85)",
       "activationBits": "the width of rounded inputs, 2 to 8 (default 8)",
       "static": "one step for all tokens, found on the calibration text (default false)",
     ])
