@@ -33,10 +33,11 @@ struct Inspect: ParsableCommand {
     struct Tensor: Encodable {
       let name, encoding: String
       let rows, columns: Int
-      let bitsPerWeight: Double
+      let nominalBits, bitsPerWeight: Double
       let execution: String
       enum CodingKeys: String, CodingKey {
         case name, encoding, rows, columns, execution
+        case nominalBits = "nominal_bits"
         case bitsPerWeight = "bits_per_weight"
       }
     }
@@ -60,15 +61,15 @@ struct Inspect: ParsableCommand {
       (feedForward, vocabulary, context) = (c.feedForwardSize, c.vocabularySize, c.contextLength)
       (bitsPerWeight, bitsPerQuantizedWeight) = (model.bitsPerWeight, model.bitsPerQuantizedWeight)
       self.fileBytes = fileBytes
-      var tensors = [Tensor("embedding", model.embedding)]
+      var tensors = [Tensor("embedding", Linear(weight: model.embedding))]
       for (layer, block) in model.blocks.enumerated() {
         for role in Role.allCases {
           if let linear = block.weights[role] {
-            tensors.append(Tensor(Site(layer, role).description, linear.weight))
+            tensors.append(Tensor(Site(layer, role).description, linear))
           }
         }
       }
-      if let head = model.head { tensors.append(Tensor("head", head.weight)) }
+      if let head = model.head { tensors.append(Tensor("head", head)) }
       self.tensors = tensors
     }
 
@@ -82,7 +83,7 @@ struct Inspect: ParsableCommand {
           + " \(Format.number(bitsPerWeight, 3)) over the whole model")
       Output.line()
       // Runs of tensors that are alike take one line.
-      Output.line("tensors                  shape          encoding     bits   kernels, activations")
+      Output.line("tensors                  shape          encoding     nominal real   kernels, activations")
       var index = 0
       while index < tensors.count {
         let first = tensors[index]
@@ -92,7 +93,7 @@ struct Inspect: ParsableCommand {
         let name = end - index == 1 ? first.name : "\(first.name) … \(tensors[end - 1].name) (\(end - index))"
         Output.line(
           pad(name, 24) + " " + pad("\(first.rows) × \(first.columns)", 14) + " " + pad(first.encoding, 12)
-            + " "
+            + " " + pad(Format.number(first.nominalBits, 2), 7) + " "
             + pad(Format.number(first.bitsPerWeight, 3), 6) + " " + execution)
         index = end
       }
@@ -105,10 +106,15 @@ struct Inspect: ParsableCommand {
 }
 
 extension Inspect.Summary.Tensor {
-  init(_ name: String, _ matrix: EncodedMatrix) {
+  init(_ name: String, _ linear: Linear) {
+    let matrix = linear.weight
+    let rotations = linear.input.count { if case .rotate = $0 { true } else { false } }
+    let turned = rotations > 0 || linear.output != nil ? ", rotated" : ""
     self.init(
       name: name, encoding: matrix.encoding.label, rows: matrix.rows, columns: matrix.columns,
-      bitsPerWeight: matrix.bitsPerWeight, execution: "\(Kernels.best.name), float activations")
+      nominalBits: matrix.encoding.nominalBits,
+      bitsPerWeight: Double(8 * linear.byteCount) / Double(matrix.count),
+      execution: "\(Kernels.best.name), \(linear.activations?.label ?? "float activations")\(turned)")
   }
 
   func isLike(_ other: Self) -> Bool {

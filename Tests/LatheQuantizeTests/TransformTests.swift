@@ -1,5 +1,6 @@
 import Foundation
 import LatheEncoding
+import LatheEvaluate
 import LatheModel
 import LatheQuantize
 import LatheTensor
@@ -137,18 +138,21 @@ import Testing
   }
 
   @Test(
-    "transforms earn their place: less drift than the method alone",
+    "transforms earn their place: less divergence than the method alone",
     arguments: [("rtn", "awq+rtn", 3.0), ("gptq", "quip+gptq", 2)])
   func betterThanAlone(alone: String, chain: String, bits: Double) throws {
     let model = try Model(reading: DriverTests.path), team = ThreadTeam(count: 2)
-    let text = try DriverTests.calibration(model)
-    let errors = try [alone, chain].map { chain in
-      let store = MemoryStore()
-      let recipe = try Self.recipe(chain, bits: bits, group: nil)
-      try Quantizer(model, recipe: recipe, calibration: text, team: team).run(into: store)
-      return try #require(store.outcomes.last?.streamError)
+    let runs = try SelfWrittenText.write(model, first: 1, count: 12, length: 128, seed: 3, threads: 2)
+    let text = try Calibration(samples: runs, source: "self")
+    let windows = try SelfWrittenText.write(model, first: 1, count: 4, length: 128, seed: 5, threads: 2)
+    let divergences = try [alone, chain].map { chain in
+      let quantized = try model.quantized(
+        with: Self.recipe(chain, bits: bits, group: nil), calibratingOn: text, team: team)
+      let result = try Perplexity(quantized, reference: model, team: team).measure(
+        windows, protocolName: "self")
+      return try #require(result.divergence).mean
     }
-    #expect(errors[1] < errors[0])
+    #expect(divergences[1] < divergences[0])
   }
 
   @Test("a model already turned, static steps behind a rotation, GGUF: each is refused in a sentence")

@@ -14,6 +14,11 @@ struct Column: Sendable {
   /// The columns of sizes.
   static let sizes: [Column] = [
     Column(
+      title: "bits, nominal", short: "", explanation: "bits of a code alone, as papers count them",
+      smallestIsBest: nil,
+      figure: { $0.variant.nominalBits.map { Score("nominal_bits", $0, under: "exact") } },
+      text: { Figures.significant($0.value, 3) }, brief: { Figures.significant($0.value, 3) }),
+    Column(
       title: "bits, blocks", short: "block",
       explanation: "bits a weight of the blocks, scales and zero points counted",
       smallestIsBest: true, figure: { $0.score(Metric.blockBits, under: "exact") },

@@ -8,11 +8,13 @@ public enum TerminalTable {
     for table in ComparisonTable.tables(of: results) {
       lines += heading(table) + [""]
       // A blank after each figure, where a mark may stand.
-      var cells = [[""] + table.columns.map { $0.short + " " }]
+      // Columns without a short heading are for pages.
+      let shown = table.columns.enumerated().filter { !$1.short.isEmpty }
+      var cells = [[""] + shown.map { $1.short + " " }]
       for row in table.rows {
         cells.append(
           [row.variant.label]
-            + table.columns.enumerated().map { i, column in
+            + shown.map { i, column in
               let text = column.figure(row).map(column.brief) ?? "-"
               return text + (table.best[i].contains(row.variant.key) ? "*" : " ")
             })
