@@ -17,7 +17,10 @@ struct StudyCommand: ParsableCommand {
         recipes:
           - {method: [rtn, gptq], bits: [8, 4, 3, 2], group: 128, symmetric: false, set: {clip: true}}
           - {label: mixed, rules: [{sites: "*.down", method: gptq, bits: 8}, {method: gptq, bits: 4}]}
+          - {preset: [awq-w4g128, quip-w2]}
+          - {method: rtn, encoding: [q4_k, nf4]}
           - {file: recipe.yml}
+        published: {file: FIGURES.csv, source: WHERE}
         measures:
           - perplexity: {protocol: gptq-wikitext2-2048, windows: 16, divergence: true}
           - perplexity: {text: self | FILE, window: 512, windows: 32, bos: first, seed: 2}
