@@ -89,7 +89,8 @@ import Testing
       // A file that differs is told, and fetched again.
       try Data("x".utf8).write(to: URL(fileURLWithPath: folder + "/tasks/piqa/valid.jsonl"))
       #expect(try Command(["data", "verify", "piqa", "--data", folder]).finish().status == 65)
-      #expect(try Command(["data", "fetch", "piqa", "--from", address, "--data", folder]).finish().status == 0)
+      #expect(
+        try Command(["data", "fetch", "piqa", "--from", address, "--data", folder]).finish().status == 0)
       // A server that has something else changes nothing.
       let other = try Command(["data", "fetch", "boolq", "--from", address + "/tasks", "--data", folder])
         .finish()

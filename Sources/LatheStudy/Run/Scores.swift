@@ -29,9 +29,14 @@ extension Score {
       Score(Metric.divergence, divergence.mean, divergence.standardError, over: tokens, under: name),
       Score("kl_median", divergence.median, over: tokens, under: name),
       Score("kl_p90", divergence.percentile90, over: tokens, under: name),
+      Score("kl_p95", divergence.percentile95, over: tokens, under: name),
       Score("kl_p99", divergence.percentile99, over: tokens, under: name),
       Score("kl_p99_9", divergence.percentile999, over: tokens, under: name),
       Score("kl_max", divergence.maximum, over: tokens, under: name),
+      Score("delta_p_mean", divergence.probabilityChange, over: tokens, under: name),
+      Score(
+        "delta_p_rms", divergence.probabilityChangeRMS, divergence.probabilityChangeRMSError, over: tokens,
+        under: name),
       Score(Metric.agreement, agreement, deviation, over: tokens, under: name),
       Score(Metric.referencePerplexity, divergence.referencePerplexity, over: tokens, under: name),
     ]
