@@ -55,6 +55,26 @@ extension Score {
   }
 }
 
+extension AnswerRecord {
+  /// The name under which a text's windows are kept, and what is kept of them.
+  static let text = "text", nll = "nll", divergence = "kl"
+
+  /// The means of a text's windows: what two models' paired comparison needs.
+  static func windows(_ blocks: [PerplexityBlock], cell: String) -> [AnswerRecord] {
+    var records = [
+      AnswerRecord(
+        cell: cell, task: text, metric: nll, values: blocks.map { Float($0.nll / Double($0.tokens)) })
+    ]
+    if blocks.allSatisfy({ $0.divergence != nil }) {
+      records.append(
+        AnswerRecord(
+          cell: cell, task: text, metric: divergence,
+          values: blocks.map { Float(($0.divergence ?? 0) / Double($0.tokens)) }))
+    }
+    return records
+  }
+}
+
 extension WeightRecord {
   init(_ variant: String, _ outcome: WeightOutcome) {
     self.init(
