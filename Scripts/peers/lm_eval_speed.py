@@ -7,7 +7,7 @@ Needs lm-eval 0.4.12 and `swift build -c release --product lathe`. Both read the
 that of its evaluation alone, the model and the data in memory, at its default batch size of 1 and at 16 and 64; lathe's is
 that of the whole process, start, reading of model and data included. A ratio is taken within a round, and the median over rounds.
 `--model wide` is a random LLaMA of 8 layers and width 512 with a context of 8,192 and novella's vocabulary, on which few-shot
-prompts are not cut.
+prompts are not cut; `--model formula` the small random model of Scripts/fixtures/task_models.py, with LLaMA-3's vocabulary.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,9 +32,11 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import task_data
+import task_models
 
 data = pathlib.Path(os.environ.get("LATHE_DATA", package / "../shared/data"))
-RUNS = {"novella-6m": [("piqa", 0, 300), ("hellaswag", 0, 150)], "wide": [("mmlu_anatomy", 5, 100)]}
+RUNS = {"novella-6m": [("piqa", 0, 300), ("hellaswag", 0, 150)], "wide": [("mmlu_anatomy", 5, 100)],
+        "formula": [("mmlu_anatomy", 5, 100)]}
 
 
 def wide(folder):
@@ -67,6 +70,9 @@ def main():
             place = folder / "wide"
             place.mkdir()
             wide(place)
+        if options.model == "formula":
+            place = task_models.folder("random-llama3", data, package, folder)
+            shutil.copy(data / "tokenizers/llama3/tokenizer.model", place)
         manager = TaskManager(include_path=str(folder / "tasks"), include_defaults=False)
         batches = [int(b) for b in options.batches.split(",")]
         models = {b: HFLM(pretrained=str(place), dtype="float32", device="cpu", batch_size=b) for b in batches}

@@ -24,8 +24,8 @@ struct Eval: ParsableCommand {
   var reference: String?
   @Option(help: ArgumentHelp("Measure this many windows, or questions of a task, at most.", valueName: "n"))
   var limit: Int?
-  @Option(help: ArgumentHelp("Where corpora/ lies (default: $LATHE_DATA).", valueName: "folder")) var data:
-    String?
+  @Option(help: ArgumentHelp("Where corpora/ and tasks/ lie (default: $LATHE_DATA).", valueName: "folder"))
+  var data: String?
   @OptionGroup var tasks: TaskOptions
   @OptionGroup var tokenizer: TokenizerOptions
   @OptionGroup var common: CommonOptions

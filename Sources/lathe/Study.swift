@@ -25,6 +25,7 @@ struct StudyCommand: ParsableCommand {
           - perplexity: {protocol: gptq-wikitext2-2048, windows: 16, divergence: true}
           - perplexity: {text: self | FILE, window: 512, windows: 32, bos: first, seed: 2}
           - speed: {prompt: 256, generate: 64, repetitions: 3}
+          - tasks: {names: [commonsense, mmlu], limit: 100, num_fewshot: 5}
 
       Lists in a recipe stand for every combination. The same command continues a run that was interrupted; finished
       cells are never measured again. The directory then holds report.html, report.md, results.csv and results.sqlite.
@@ -33,8 +34,8 @@ struct StudyCommand: ParsableCommand {
   @Argument(help: "The plan.") var plan: String
   @Option(help: ArgumentHelp("The directory of the run (default: studies-out/NAME).", valueName: "folder"))
   var out: String?
-  @Option(help: ArgumentHelp("Where corpora/ lies (default: $LATHE_DATA).", valueName: "folder")) var data:
-    String?
+  @Option(help: ArgumentHelp("Where corpora/ and tasks/ lie (default: $LATHE_DATA).", valueName: "folder"))
+  var data: String?
   @OptionGroup var common: CommonOptions
 
   func run() throws {

@@ -55,6 +55,7 @@ import Testing
     #expect(divergence.mean < 1e-6)
     #expect(divergence.maximum < 1e-4)
     #expect(divergence.topAgreement == 1)
+    #expect(divergence.probabilityChangeRMS < 1e-6 && abs(divergence.probabilityChange) < 1e-6)
     #expect(abs(divergence.referencePerplexity - result.perplexity) < 1e-9)
   }
 

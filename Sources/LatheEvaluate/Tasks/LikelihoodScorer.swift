@@ -14,7 +14,7 @@ struct Likelihood: Hashable, Sendable {
 final class LikelihoodScorer {
   private let inference: Inference
   /// A beginning shorter than this is not worth an attention of its own.
-  private static let leastShared = 6
+  private static let leastShared = 4
   /// A beginning shorter than this is not kept from call to call.
   private static let leastKept = 48
   /// Tokens read at once, about.

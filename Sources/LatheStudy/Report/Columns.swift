@@ -81,6 +81,22 @@ struct ComparisonTable {
   let columns: [Column]
   let rows: [ResultRow]
   let best: [Set<String>]
+  let original: ResultRow?
+
+  /// The mark of a perplexity that the windows do not tell from the original's, each window against itself.
+  func noise(_ column: Int, _ row: ResultRow) -> String {
+    guard let protocolName, columns[column].title == "perplexity", !row.variant.isOriginal, let original,
+      let a = original.answers(AnswerRecord.text, AnswerRecord.nll, protocolName),
+      let b = row.answers(AnswerRecord.text, AnswerRecord.nll, protocolName), a.count == b.count, a.count > 1
+    else { return "" }
+    let differences = zip(a, b).map { Double($1) - Double($0) }, n = Double(a.count)
+    let mean = differences.reduce(0, +) / n
+    let squares = differences.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
+    return abs(mean) <= 1.96 * (squares / (n - 1) / n).squareRoot() ? " ≈" : ""
+  }
+
+  static let noiseNote =
+    " ≈ inside the noise of the original: 1.96 paired standard errors of the windows' differences hold zero."
 
   /// The tables of a study: for each model one a measure of perplexity, or one at all.
   static func tables(of results: StudyResults) -> [ComparisonTable] {
@@ -93,11 +109,10 @@ struct ComparisonTable {
           Column.sizes + (name.map(Column.perplexity) ?? []) + (speed.map(Column.speed) ?? [])
         return ComparisonTable(
           model: model, protocolName: name, speedName: speed.map { Measure.speed($0).protocolName },
-          columns: columns,
-          rows: rows,
+          columns: columns, rows: rows,
           best: columns.map { column in
             column.smallestIsBest.map { BestMarks.best(rows, smallestIsBest: $0, column.figure) } ?? []
-          })
+          }, original: results.original(of: model))
       }
     }
   }

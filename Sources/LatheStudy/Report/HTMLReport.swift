@@ -119,7 +119,9 @@ public enum HTMLReport {
       let rows: [[String: Any]] = table.rows.enumerated().map { number, row in
         var content: [String: Any] = [:]
         let cells: [[String: Any]] = table.columns.enumerated().map { i, column in
-          var cell: [String: Any] = ["text": column.figure(row).map(column.text) ?? "–"]
+          var cell: [String: Any] = [
+            "text": (column.figure(row).map(column.text) ?? "–") + table.noise(i, row)
+          ]
           if table.best[i].contains(row.variant.key) { cell["mark"] = "best" }
           return cell
         }
@@ -138,7 +140,8 @@ public enum HTMLReport {
         "caption": table.columns.map { "\($0.title): \($0.explanation)" }.joined(separator: ". ") + ".",
         "header": ["recipe"] + table.columns.map(\.title), "rows": rows,
         "note":
-          "Shaded: best of its nominal bits. Figures whose standard errors overlap share the mark, and where all do, none has it.",
+          "Shaded: best of its nominal bits. Figures whose standard errors overlap share the mark, and where all do, none has it."
+          + ComparisonTable.noiseNote,
       ] as [String: Any]
     }
   }

@@ -15,11 +15,15 @@ public enum MarkdownReport {
         table.rows.map { row in
           [row.variant.label]
             + table.columns.enumerated().map { i, column in
-              let text = column.figure(row).map(column.text) ?? "–"
+              let text = (column.figure(row).map(column.text) ?? "–") + table.noise(i, row)
               return table.best[i].contains(row.variant.key) ? "**\(text)**" : text
             }
         })
-      lines += ["", "Bold: best of its nominal bits; figures whose standard errors overlap share it."]
+      lines += [
+        "",
+        "Bold: best of its nominal bits; figures whose standard errors overlap share it."
+          + ComparisonTable.noiseNote,
+      ]
       lines += table.columns.map { "- \($0.title): \($0.explanation)" } + [""]
     }
     for table in TaskTable.tables(of: results) {

@@ -142,7 +142,9 @@ struct TaskTable {
           for metric in group.metrics {
             let columns =
               [columnOf(measure, group.name, metric.rawValue, catalog, isMember: false)]
-              + group.members.map { columnOf(measure, $0, metric.rawValue, catalog, isMember: true) }
+              + group.members.filter { member in
+                ((try? catalog.leaves(of: member)) ?? []).contains { $0.metrics.contains(metric) }
+              }.map { columnOf(measure, $0, metric.rawValue, catalog, isMember: true) }
             tables.append(TaskTable(results, model, "\(measure.protocolName), \(metric.rawValue)", columns))
           }
         }

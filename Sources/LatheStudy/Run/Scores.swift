@@ -29,9 +29,14 @@ extension Score {
       Score(Metric.divergence, divergence.mean, divergence.standardError, over: tokens, under: name),
       Score("kl_median", divergence.median, over: tokens, under: name),
       Score("kl_p90", divergence.percentile90, over: tokens, under: name),
+      Score("kl_p95", divergence.percentile95, over: tokens, under: name),
       Score("kl_p99", divergence.percentile99, over: tokens, under: name),
       Score("kl_p99_9", divergence.percentile999, over: tokens, under: name),
       Score("kl_max", divergence.maximum, over: tokens, under: name),
+      Score("delta_p_mean", divergence.probabilityChange, over: tokens, under: name),
+      Score(
+        "delta_p_rms", divergence.probabilityChangeRMS, divergence.probabilityChangeRMSError, over: tokens,
+        under: name),
       Score(Metric.agreement, agreement, deviation, over: tokens, under: name),
       Score(Metric.referencePerplexity, divergence.referencePerplexity, over: tokens, under: name),
     ]
@@ -47,6 +52,26 @@ extension Score {
       Score(
         Metric.decode, result.decode, result.decodeDeviation / root, over: result.repetitions, under: name),
     ]
+  }
+}
+
+extension AnswerRecord {
+  /// The name under which a text's windows are kept, and what is kept of them.
+  static let text = "text", nll = "nll", divergence = "kl"
+
+  /// The means of a text's windows: what two models' paired comparison needs.
+  static func windows(_ blocks: [PerplexityBlock], cell: String) -> [AnswerRecord] {
+    var records = [
+      AnswerRecord(
+        cell: cell, task: text, metric: nll, values: blocks.map { Float($0.nll / Double($0.tokens)) })
+    ]
+    if blocks.allSatisfy({ $0.divergence != nil }) {
+      records.append(
+        AnswerRecord(
+          cell: cell, task: text, metric: divergence,
+          values: blocks.map { Float(($0.divergence ?? 0) / Double($0.tokens)) }))
+    }
+    return records
   }
 }
 

@@ -154,7 +154,7 @@ public final class StudyRunner {
           (result.scores, answers) = try taskCell(task, row.source).run(
             measured, key: cell.key, original: cell.original, report: report)
         } else {
-          result.scores = try self.measure(measured, row, measure)
+          (result.scores, answers) = try self.measure(measured, row, measure, cell.key)
         }
       }
     } catch {
@@ -234,25 +234,29 @@ public final class StudyRunner {
       measure: measure, source: source, data: options.data, team: team, records: folder.path + "/answers")
   }
 
-  private func measure(_ model: Model, _ row: PlannedVariant, _ measure: Measure) throws(Problem) -> [Score] {
+  private func measure(
+    _ model: Model, _ row: PlannedVariant, _ measure: Measure, _ key: String
+  ) throws(Problem) -> ([Score], [AnswerRecord]) {
     switch measure {
-    case .task: return []
+    case .task: return ([], [])
     case .speed(let speed):
       let repetitions = Double(speed.repetitions)
       let result = try Speed.measure(
         model, prompt: speed.prompt, generate: speed.generate, repetitions: speed.repetitions, team: team)
-      return Score.list(result, under: measure.protocolName, repetitions: repetitions)
+      return (Score.list(result, under: measure.protocolName, repetitions: repetitions), [])
     case .perplexity(let text):
       let (windows, first) = try row.source.windows(of: text, report: report)
       let reference = text.measuresDivergence && row.recipe != nil ? try row.source.model() : nil
-      var refusal: Problem?
+      var refusal: Problem?, blocks: [PerplexityBlock] = []
       let result = try Perplexity(model, reference: reference, team: team)
-        .measure(windows, protocolName: text.protocolName, firstScored: first) { done, _ in
-          guard refusal == nil else { return }
-          do throws(Problem) { try report(.advanced(done, of: windows.count)) } catch { refusal = error }
-        }
+        .measure(
+          windows, protocolName: text.protocolName, firstScored: first,
+          progress: { done, _ in
+            guard refusal == nil else { return }
+            do throws(Problem) { try report(.advanced(done, of: windows.count)) } catch { refusal = error }
+          }, block: { blocks.append($0) })
       if let refusal { throw refusal }
-      return Score.list(result)
+      return (Score.list(result), AnswerRecord.windows(blocks, cell: key))
     }
   }
 
