@@ -83,7 +83,7 @@ struct Inspect: ParsableCommand {
           + " \(Format.number(bitsPerWeight, 3)) over the whole model")
       Output.line()
       // Runs of tensors that are alike take one line.
-      Output.line("tensors                  shape          encoding     nominal real   kernels, activations")
+      Output.line("tensors                shape         encoding     nom. real   kernels, activations")
       var index = 0
       while index < tensors.count {
         let first = tensors[index]
@@ -92,8 +92,8 @@ struct Inspect: ParsableCommand {
         let execution = first.execution.replacing(" activations", with: "")
         let name = end - index == 1 ? first.name : "\(first.name) … \(tensors[end - 1].name) (\(end - index))"
         Output.line(
-          pad(name, 24) + " " + pad("\(first.rows) × \(first.columns)", 14) + " " + pad(first.encoding, 12)
-            + " " + pad(Format.number(first.nominalBits, 2), 7) + " "
+          pad(name, 22) + " " + pad("\(first.rows) × \(first.columns)", 13) + " " + pad(first.encoding, 12)
+            + " " + pad(Format.number(first.nominalBits, first.nominalBits < 10 ? 2 : 1), 4) + " "
             + pad(Format.number(first.bitsPerWeight, 3), 6) + " " + execution)
         index = end
       }
@@ -109,7 +109,7 @@ extension Inspect.Summary.Tensor {
   init(_ name: String, _ linear: Linear) {
     let matrix = linear.weight
     let rotations = linear.input.count { if case .rotate = $0 { true } else { false } }
-    let turned = rotations > 0 || linear.output != nil ? ", rotated" : ""
+    let turned = rotations > 0 || linear.output != nil ? "+rotation" : ""
     self.init(
       name: name, encoding: matrix.encoding.label, rows: matrix.rows, columns: matrix.columns,
       nominalBits: matrix.encoding.nominalBits,

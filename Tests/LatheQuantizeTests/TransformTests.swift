@@ -139,15 +139,15 @@ import Testing
 
   @Test(
     "transforms earn their place: less divergence than the method alone",
-    arguments: [("rtn", "awq+rtn", 3.0), ("gptq", "quip+gptq", 2)])
-  func betterThanAlone(alone: String, chain: String, bits: Double) throws {
+    arguments: [("rtn", "awq+rtn", 3.0, 128), ("gptq", "quip+gptq", 2, nil)])
+  func betterThanAlone(alone: String, chain: String, bits: Double, group: Int?) throws {
     let model = try Model(reading: DriverTests.path), team = ThreadTeam(count: 2)
     let runs = try SelfWrittenText.write(model, first: 1, count: 12, length: 128, seed: 3, threads: 2)
     let text = try Calibration(samples: runs, source: "self")
     let windows = try SelfWrittenText.write(model, first: 1, count: 4, length: 128, seed: 5, threads: 2)
     let divergences = try [alone, chain].map { chain in
       let quantized = try model.quantized(
-        with: Self.recipe(chain, bits: bits, group: nil), calibratingOn: text, team: team)
+        with: Self.recipe(chain, bits: bits, group: group), calibratingOn: text, team: team)
       let result = try Perplexity(quantized, reference: model, team: team).measure(
         windows, protocolName: "self")
       return try #require(result.divergence).mean

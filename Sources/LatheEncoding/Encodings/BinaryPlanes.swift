@@ -25,7 +25,7 @@ public struct BinaryPlanes: Encoding {
     try self.init(blockSize: decoder.container(keyedBy: CodingKeys.self).decode(Int.self, forKey: .blockSize))
   }
 
-  public var label: String { "binary planes g\(blockSize)" }
+  public var label: String { "planes g\(blockSize)" }
 
   /// The paper counts signs alone: one for each weight, and a second in the few salient columns.
   public var nominalBits: Double { 1.1 }
