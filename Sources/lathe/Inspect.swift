@@ -83,7 +83,7 @@ struct Inspect: ParsableCommand {
           + " \(Format.number(bitsPerWeight, 3)) over the whole model")
       Output.line()
       // Runs of tensors that are alike take one line.
-      Output.line("tensors                shape         encoding     nom. real   kernels, activations")
+      Output.line("tensors                shape         encoding     nom. real   executed by")
       var index = 0
       while index < tensors.count {
         let first = tensors[index]
