@@ -22,7 +22,7 @@ public struct Chain: Sendable {
     if let type = MethodCatalog[last] {
       method = type.init()
     } else if let type = TransformCatalog[last] {
-      method = type.companion
+      method = try MethodDescription(name: type.companion.method, setting: type.companion.options).method
       names.append(last)
     } else {
       throw Self.unknown(last)

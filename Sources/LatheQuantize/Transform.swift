@@ -9,8 +9,11 @@ public import LatheTensor
 public protocol Transform: Configurable {
   /// What `apply` asks its context for; empty for a transform without data.
   var evidence: EvidenceKinds { get }
-  /// The method its paper pairs it with, taken where a user names the transform alone.
-  static var companion: any QuantizationMethod { get }
+  /// The method its paper pairs it with, by name and with its options, taken where a user names the transform alone.
+  static var companion: (method: String, options: [(key: String, value: String)]) { get }
+
+  /// Whether something is left to do as the model runs, which formats of other programs cannot say. The default says so.
+  var leavesSteps: Bool { get }
 
   /// The bytes stored for a weight of this shape beside its codes: factors of its inputs. The default is none.
   func storedBytes(rows: Int, columns: Int) -> Int
@@ -28,8 +31,9 @@ public protocol Transform: Configurable {
 
 extension Transform {
   public var evidence: EvidenceKinds { [] }
+  public var leavesSteps: Bool { true }
   public func storedBytes(rows: Int, columns: Int) -> Int { 0 }
-  public static var companion: any QuantizationMethod { RoundToNearest() }
+  public static var companion: (method: String, options: [(key: String, value: String)]) { ("rtn", []) }
   public func apply(to model: inout Model) throws(Problem) {}
   public func apply(to block: inout Block, in context: BlockContext) throws(Problem) {}
 }

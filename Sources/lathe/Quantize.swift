@@ -96,10 +96,7 @@ struct Quantize: ParsableCommand {
     }
     let recipe = try makeRecipe(for: model)
     try recipe.validate(for: model)
-    if imatrix != nil, !recipe.evidence.contains(.channelEnergy) {
-      throw Problem(
-        .usage, "\(recipe.name) makes no use of --imatrix", cure: "set importance=true, or leave it out")
-    }
+    try checkUse(of: recipe)
     let memory = MemoryEstimate(
       model, recipe: recipe, samples: calibration.plannedSamples, length: calibration.plannedLength(model))
     if dryRun { return try preview(model, recipe, memory) }
@@ -159,6 +156,20 @@ struct Quantize: ParsableCommand {
       model, vocabulary: vocabulary, name: URL(fileURLWithPath: self.model).lastPathComponent,
       as: StoredLayout.named(name), to: out)
     try summarize(Recipe(name: name, rules: []))
+  }
+
+  /// Refuses what the output's format cannot hold, and an importance matrix that nothing would read.
+  private func checkUse(of recipe: Recipe) throws(Problem) {
+    if format == .gguf, let first = recipe.transforms.first(where: { $0.transform.leavesSteps }) {
+      throw Problem(
+        .usage,
+        "\(type(of: first.transform).card.name) leaves steps to the running model, which GGUF cannot hold",
+        cure: "choose awq, a method alone, or --format native")
+    }
+    if imatrix != nil, !recipe.evidence.contains(.channelEnergy) {
+      throw Problem(
+        .usage, "\(recipe.name) makes no use of --imatrix", cure: "set importance=true, or leave it out")
+    }
   }
 
   /// Refuses work that would take more memory than was allowed.

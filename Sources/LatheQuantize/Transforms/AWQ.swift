@@ -27,11 +27,11 @@ public struct AWQ: Transform {
 
   public var evidence: EvidenceKinds { [.magnitudes] }
 
-  public static var companion: any QuantizationMethod {
-    var method = RoundToNearest()
-    method.clip = true
-    method.importance = true
-    return method
+  // Factors move from weight to weight: nothing is left to do.
+  public var leavesSteps: Bool { false }
+
+  public static var companion: (method: String, options: [(key: String, value: String)]) {
+    ("rtn", [("clip", "true"), ("importance", "true")])
   }
 
   public func apply(to block: inout Block, in context: BlockContext) throws(Problem) {

@@ -34,7 +34,9 @@ public struct Hadamard: Transform {
   /// The rotations of the paper that weights need.
   public init() {}
 
-  public static var companion: any QuantizationMethod { GPTQ() }
+  public var leavesSteps: Bool { residual || online || attention }
+
+  public static var companion: (method: String, options: [(key: String, value: String)]) { ("gptq", []) }
 
   public func apply(to model: inout Model) throws(Problem) {
     let c = model.configuration

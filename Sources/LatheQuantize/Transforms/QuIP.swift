@@ -27,11 +27,8 @@ public struct QuIP: Transform {
   /// The authors' incoherence processing.
   public init() {}
 
-  public static var companion: any QuantizationMethod {
-    var method = GPTQ()
-    method.passes = 10
-    method.clip = true
-    return method
+  public static var companion: (method: String, options: [(key: String, value: String)]) {
+    ("gptq", [("passes", "10"), ("clip", "true")])
   }
 
   public static var grid: GridRequest? {
