@@ -42,6 +42,15 @@ public protocol Encoding: Codable, Hashable, Sendable {
     _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
     stride: Int, with kernels: Kernels)
 
+  /// What the codes of a row of `columns` are, for products with inputs rounded to bytes; nil where there are none.
+  func tiling(columns: Int) -> Tiling?
+
+  /// Writes the codes and parameters of row number `row`.
+  ///
+  /// Called where `tiling` is not nil.
+  /// - Returns: false where a parameter has no place in the tiling.
+  func readCodes(of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels) -> Bool
+
   /// Throws where the parts' content, not only their size, could lead a kernel astray.
   func validate(_ matrix: EncodedMatrix) throws(Problem)
 }
@@ -69,6 +78,20 @@ extension Encoding {
     _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
     stride: Int, with kernels: Kernels
   ) {}
+
+  public func tiling(columns: Int) -> Tiling? { storedLayout.flatMap { Tiling($0) } }
+
+  public func readCodes(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) -> Bool {
+    guard let storedLayout else { return false }
+    let width = matrix.parts[0].count / matrix.rows
+    return withExtendedLifetime(matrix) {
+      codes.read(
+        matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self) + row * width, storedLayout,
+        matrix.columns)
+    }
+  }
 
   public func validate(_ matrix: EncodedMatrix) throws(Problem) {}
 

@@ -54,9 +54,9 @@ extension Inference {
     if last == .attention { return }
     let queries = scratch.queries.pointer
     let keys = cache.keys + start * c.keyValueWidth
-    q(normed, tokens: tokens, into: queries, team: team)
-    k(normed, tokens: tokens, into: keys, team: team)
-    v(normed, tokens: tokens, into: cache.values + start * c.keyValueWidth, team: team)
+    Linear.multiply(
+      [(q, queries), (k, keys), (v, cache.values + start * c.keyValueWidth)], by: normed, tokens: tokens,
+      team: team, inputs: roundedInputs)
     if let packing {
       for (rows, start) in zip(packing.pack.rows, packing.pack.starts) {
         let query = queries + rows.lowerBound * c.queryWidth
@@ -71,21 +71,22 @@ extension Inference {
     let tokens = packing?.keep(hidden, attended, c) ?? tokens
     observer?(.attentionOutput, attended, tokens)
     if last == .attentionOutput { return }
-    o(attended, tokens: tokens, into: normed, team: team)
+    o(attended, tokens: tokens, into: normed, team: team, inputs: roundedInputs)
     add(normed, to: hidden, tokens * c.hiddenSize)
 
     normalize(hidden, block.feedForwardNorm, tokens, into: normed)
     observer?(.feedForward, normed, tokens)
     if last == .feedForward { return }
-    gateWeight(normed, tokens: tokens, into: gate, team: team)
-    upWeight(normed, tokens: tokens, into: scratch.up.pointer, team: team)
+    Linear.multiply(
+      [(gateWeight, gate), (upWeight, scratch.up.pointer)], by: normed, tokens: tokens, team: team,
+      inputs: roundedInputs)
     split(tokens * c.feedForwardSize) { range in
       Kernels.best.siluMultiply(
         gate + range.lowerBound, by: scratch.up.pointer + range.lowerBound, range.count)
     }
     observer?(.feedForwardHidden, gate, tokens)
     if last == .feedForwardHidden { return }
-    down(gate, tokens: tokens, into: normed, team: team)
+    down(gate, tokens: tokens, into: normed, team: team, inputs: roundedInputs)
     add(normed, to: hidden, tokens * c.hiddenSize)
   }
 

@@ -17,6 +17,7 @@ public final class Inference {
   let rotary: RotaryTable
   let attention: Attention
   private(set) var scratch: Scratch
+  let roundedInputs = TileInputs()
 
   /// A run of `model`.
   public init(_ model: Model, team: ThreadTeam) {
@@ -105,7 +106,7 @@ public final class Inference {
   ) {
     model.residualRotation?.invert(hidden, count: tokens)
     normalize(hidden, model.finalNorm, tokens, into: hidden)
-    model.effectiveHead(hidden, tokens: tokens, into: out, team: team)
+    model.effectiveHead(hidden, tokens: tokens, into: out, team: team, inputs: roundedInputs)
   }
 
   func reserve(_ tokens: Int) {

@@ -12,6 +12,9 @@ public struct Linear: Sendable {
   /// The basis the weight's outputs are in: they are turned back before the bias is added.
   public var output: Rotation?
 
+  /// The weight laid out for products with inputs rounded to bytes; nil multiplies inputs as they are.
+  package var tiles: Tiles?
+
   /// A weight and perhaps a bias.
   public init(weight: EncodedMatrix, bias: [Float]? = nil) { (self.weight, self.bias) = (weight, bias) }
 
@@ -37,21 +40,53 @@ public struct Linear: Sendable {
 
   /// `out[t] = W · x[t] + b` for `tokens` contiguous vectors.
   package func callAsFunction(
-    _ x: UnsafePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>, team: ThreadTeam
+    _ x: UnsafePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>, team: ThreadTeam,
+    inputs: TileInputs = TileInputs()
   ) {
-    if input.isEmpty {
-      weight.multiply(x, tokens: tokens, into: out, team: team)
-    } else {
-      let scratch = FloatBuffer(tokens * weight.columns)
-      scratch.pointer.update(from: x, count: scratch.count)
-      prepare(scratch.pointer, tokens: tokens, team: team)
-      if let grid = activations {
-        let codes = ActivationCodes(scratch.pointer, tokens: tokens, width: weight.columns, grid: grid)
-        codes.multiply(weight, into: out, team: team)
+    Linear.multiply([(self, out)], by: x, tokens: tokens, team: team, inputs: inputs)
+  }
+
+  /// Several weights times the same vectors: `out[t] = W · x[t] + b`, for `tokens` contiguous vectors.
+  ///
+  /// - Parameters:
+  ///   - products: each weight, and where its outputs go.
+  ///   - inputs: memory for rounded inputs, used again from call to call.
+  package static func multiply(
+    _ products: [(linear: Linear, out: UnsafeMutablePointer<Float>)], by x: UnsafePointer<Float>, tokens: Int,
+    team: ThreadTeam, inputs: TileInputs
+  ) {
+    var x = x, scratch: FloatBuffer?
+    if let first = products.first, !first.linear.input.isEmpty {
+      // What all go through is gone through once.
+      guard products.allSatisfy({ $0.linear.input == first.linear.input }) else {
+        for product in products {
+          multiply([product], by: x, tokens: tokens, team: team, inputs: inputs)
+        }
+        return
+      }
+      let copy = FloatBuffer(tokens * first.linear.weight.columns)
+      copy.pointer.update(from: x, count: copy.count)
+      first.linear.prepare(copy.pointer, tokens: tokens, team: team)
+      x = UnsafePointer(copy.pointer)
+      scratch = copy
+    }
+    withExtendedLifetime(scratch) {
+      if let grid = products.first?.linear.activations {
+        let codes = ActivationCodes(x, tokens: tokens, width: products[0].linear.weight.columns, grid: grid)
+        for product in products { codes.multiply(product.linear.weight, into: product.out, team: team) }
       } else {
-        weight.multiply(scratch.pointer, tokens: tokens, into: out, team: team)
+        let tiled = products.compactMap { product in product.linear.tiles.map { ($0, product.out) } }
+        Tiles.multiply(tiled, by: x, tokens: tokens, inputs: inputs, team: team)
+        for product in products where product.linear.tiles == nil {
+          product.linear.weight.multiply(x, tokens: tokens, into: product.out, team: team)
+        }
       }
     }
+    for product in products { product.linear.finish(product.out, tokens: tokens, team: team) }
+  }
+
+  /// Turns outputs back, and adds the bias.
+  private func finish(_ out: UnsafeMutablePointer<Float>, tokens: Int, team: ThreadTeam) {
     if let output {
       split(tokens, team) { output.invert(out + $0.lowerBound * weight.rows, count: $0.count) }
     }

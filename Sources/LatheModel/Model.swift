@@ -19,8 +19,16 @@ public struct Model: Sendable {
   /// before the last norm. Embedding and head stay as they are.
   public var residualRotation: Rotation?
 
+  /// The embedding as a head, laid out in tiles; nil where there is a head of its own, or inputs are not rounded.
+  package var tiledEmbedding: Tiles?
+
   /// What multiplies the last hidden state.
-  public var effectiveHead: Linear { head ?? Linear(weight: embedding) }
+  public var effectiveHead: Linear {
+    if let head { return head }
+    var linear = Linear(weight: embedding)
+    linear.tiles = tiledEmbedding
+    return linear
+  }
 
   /// The number of parameters, a tied head counted once.
   public var parameterCount: Int {

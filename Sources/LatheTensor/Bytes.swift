@@ -3,7 +3,7 @@
 /// The owner is a mapped file or a block of aligned memory.
 public struct Bytes: @unchecked Sendable {
   // Safe to share: the memory is never written after initialization.
-  private let owner: AnyObject
+  let owner: AnyObject
   private let base: UnsafeRawPointer
   /// The number of bytes.
   public let count: Int

@@ -35,6 +35,18 @@ extension Bytes {
     self.init(owner: Mapping(base: base, size: size), base: UnsafeRawPointer(base), count: size)
   }
 
+  /// Gives up the pages of a mapped file that lie in this run; they are read again if they are used again.
+  ///
+  /// Bytes of any other memory stay as they are.
+  package func releasePages() {
+    guard owner is Mapping else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let start = (Int(bitPattern: baseAddress) + page - 1) / page * page
+    let end = (Int(bitPattern: baseAddress) + count) / page * page
+    guard end > start else { return }
+    madvise(UnsafeMutableRawPointer(bitPattern: start), end - start, MADV_DONTNEED)
+  }
+
   private final class Mapping: @unchecked Sendable {
     // Read-only memory: any thread may read it.
     private let base: UnsafeMutableRawPointer

@@ -10,13 +10,15 @@ struct Bench: ParsableCommand {
   @Option(help: "The tokens of the prompt.") var prompt = 512
   @Option(help: "The tokens to write.") var generate = 128
   @Option(help: "How often to measure, after one run to warm up.") var repetitions = 5
+  @Option(help: "How weights meet their inputs: float or int8.") var activations = Activations.int8
   @OptionGroup var common: CommonOptions
 
   func run() throws {
-    let model = try Model(reading: self.model)
+    let team = common.makeTeam()
+    let model = try Model(reading: self.model).prepared(for: activations, team: team)
     let progress = ProgressLine("repetition", total: repetitions)
     let result = try Speed.measure(
-      model, prompt: prompt, generate: generate, repetitions: repetitions, team: common.makeTeam()
+      model, prompt: prompt, generate: generate, repetitions: repetitions, team: team
     ) { progress.update($0) }
     progress.finish()
     if common.json {
@@ -24,7 +26,7 @@ struct Bench: ParsableCommand {
       return
     }
     Output.line(
-      "\(self.model): \(result.threads) threads, \(result.kernels), float activations, medians of \(repetitions)"
+      "\(self.model): \(result.threads) threads, \(result.kernels), \(activations.rawValue) activations, medians of \(repetitions)"
     )
     Output.line(
       "prefill \(prompt)    \(Format.number(result.prefill, 1)) ± \(Format.number(result.prefillDeviation, 1)) tokens/s"

@@ -26,6 +26,8 @@ struct Eval: ParsableCommand {
   var limit: Int?
   @Option(help: ArgumentHelp("Where corpora/ and tasks/ lie (default: $LATHE_DATA).", valueName: "folder"))
   var data: String?
+  @Option(help: "How weights meet their inputs: float, or int8, which rounds them.")
+  var activations = Activations.float
   @OptionGroup var tasks: TaskOptions
   @OptionGroup var tokenizer: TokenizerOptions
   @OptionGroup var common: CommonOptions
@@ -46,12 +48,13 @@ struct Eval: ParsableCommand {
     let bits: Double
     let fileBytes, peakMemory: Int
     let tokenizer: String
+    let activations: Activations
 
     enum Key: String, CodingKey {
       case bits = "bits_per_weight"
       case fileBytes = "file_bytes"
       case peakMemory = "peak_memory_bytes"
-      case tokenizer
+      case tokenizer, activations
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -62,6 +65,7 @@ struct Eval: ParsableCommand {
       try container.encode(fileBytes, forKey: .fileBytes)
       try container.encode(peakMemory, forKey: .peakMemory)
       try container.encode(tokenizer, forKey: .tokenizer)
+      try container.encode(activations, forKey: .activations)
     }
   }
 
@@ -69,10 +73,11 @@ struct Eval: ParsableCommand {
     if tasks.tasks != nil {
       return try TaskCommand(
         path: model, reference: reference, options: tasks, limit: limit, data: data,
-        tokenizer: tokenizer.tokenizer, common: common
+        tokenizer: tokenizer.tokenizer, activations: activations, common: common
       ).run()
     }
-    let model = try Model(reading: self.model)
+    let team = common.makeTeam()
+    let model = try Model(reading: self.model).prepared(for: activations, team: team)
     let tokenizer = try Tokenizer.forModel(at: self.model, override: tokenizer.tokenizer)
     var measure =
       try protocolName.map { (name) throws(Problem) in try ProtocolCatalog.named(name) }
@@ -84,14 +89,15 @@ struct Eval: ParsableCommand {
       try text.map { (path) throws(Problem) in try Bytes(mapping: path) }
       ?? DataFolder(data).text(for: measure)
     do throws(Problem) {
-      try score(measure, bytes, model, tokenizer)
+      try score(measure, bytes, model, tokenizer, team)
     } catch {
       throw error.located(at: text ?? measure.name)
     }
   }
 
   private func score(
-    _ measure: PerplexityProtocol, _ text: Bytes, _ model: Model, _ tokenizer: Tokenizer
+    _ measure: PerplexityProtocol, _ text: Bytes, _ model: Model, _ tokenizer: Tokenizer,
+    _ team: ThreadTeam
   ) throws(Problem) {
     let windows = try measure.windows(of: text, tokenizer)
     if measure.window > model.configuration.contextLength {
@@ -101,7 +107,7 @@ struct Eval: ParsableCommand {
     }
     let other = try reference.map { (path) throws(Problem) in try Model(reading: path) }
     let progress = ProgressLine("window", total: windows.count)
-    let result = try Perplexity(model, reference: other, team: common.makeTeam())
+    let result = try Perplexity(model, reference: other, team: team)
       .measure(windows, protocolName: measure.name, firstScored: measure.firstScored) { done, soFar in
         progress.update(done, "perplexity \(Format.number(soFar, 4))")
       }
@@ -109,7 +115,7 @@ struct Eval: ParsableCommand {
     report(
       Result(
         measured: result, bits: model.bitsPerWeight, fileBytes: try ModelSize.fileBytes(at: self.model),
-        peakMemory: Speed.peakMemory, tokenizer: tokenizer.summary))
+        peakMemory: Speed.peakMemory, tokenizer: tokenizer.summary, activations: activations))
   }
 
   private func report(_ result: Result) {
@@ -119,6 +125,7 @@ struct Eval: ParsableCommand {
     }
     let m = result.measured
     Output.line("protocol           \(m.protocolName)")
+    if result.activations != .float { Output.line("activations        \(result.activations.rawValue)") }
     Output.line("tokens scored      \(m.tokens) in \(m.windows) windows of \(m.window)")
     Output.line(
       "perplexity         \(Format.number(m.perplexity, 4)) ± \(Format.number(m.perplexity * m.standardError, 4))"

@@ -47,6 +47,7 @@ struct TaskCommand {
   let limit: Int?
   let data: String?
   let tokenizer: String?
+  let activations: Activations
   let common: CommonOptions
 
   func run() throws {
@@ -54,14 +55,15 @@ struct TaskCommand {
     let asked = (options.tasks ?? "").split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) }
     let names = try catalog.resolve(asked)
     let folder = try DataFolder(data)
-    let model = try Model(reading: path)
-    let tokenizer = try Tokenizer.forModel(at: path, override: tokenizer)
     let team = common.makeTeam()
+    let model = try Model(reading: path).prepared(for: activations, team: team)
+    let tokenizer = try Tokenizer.forModel(at: path, override: tokenizer)
     let settings = TaskSettings(
       fewShot: options.numFewshot, limit: limit, seed: options.seed,
       beginning: options.preset == .lmEval ? .tokenizer : .none)
     let out = try record()
     var digest = out == nil ? "" : try Digest.ofModel(at: path)
+    if out != nil, activations != .float { digest += " " + activations.rawValue }
     if out != nil, let reference { digest += " " + (try Digest.ofModel(at: reference)) }
     let other = try reference.map { (path) throws(Problem) in try Model(reading: path) }
     let runner = TaskRunner(
@@ -92,7 +94,7 @@ struct TaskCommand {
   }
 
   private func title(_ model: Model) -> String {
-    var parts = ["\(path), float activations, \(common.makeTeam().count) threads"]
+    var parts = ["\(path), \(activations.rawValue) activations, \(common.makeTeam().count) threads"]
     if let limit { parts.append("the first \(limit) questions of each task") }
     if options.preset == .llama3Paper { parts.append("nothing added before prompts") }
     return parts.joined(separator: ", ")
@@ -113,7 +115,7 @@ struct TaskCommand {
   private func configuration(_ tokenizer: Tokenizer, _ digest: String) -> [String: String] {
     var values = [
       "model": path, "tokenizer": tokenizer.summary, "limit": limit.map { "\($0)" } ?? "none",
-      "fewshot_seed": "\(options.seed)", "preset": options.preset.rawValue, "activations": "float",
+      "fewshot_seed": "\(options.seed)", "preset": options.preset.rawValue, "activations": activations.rawValue,
       "threads": "\(common.makeTeam().count)", "kernels": Kernels.best.name,
       "version": Lathe.configuration.version,
     ]

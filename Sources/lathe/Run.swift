@@ -16,6 +16,8 @@ struct Run: ParsableCommand {
   @Option(help: "Drop tokens less likely than this share of the likeliest.") var minP: Float = 0.05
   @Option(help: "Divide the logits of recent tokens; 1 changes nothing.") var repetitionPenalty: Float = 1
   @Option(help: "Equal seeds give equal texts.") var seed: UInt64 = 0
+  @Option(help: "How weights meet their inputs: int8, which rounds them and is fast, or float.")
+  var activations = Activations.int8
   @OptionGroup var tokenizer: TokenizerOptions
   @OptionGroup var common: CommonOptions
 
@@ -47,7 +49,8 @@ struct Run: ParsableCommand {
   }
 
   func run() throws {
-    let model = try Model(reading: self.model)
+    let team = common.makeTeam()
+    let model = try Model(reading: self.model).prepared(for: activations, team: team)
     let tokenizer = try Tokenizer.forModel(at: self.model, override: tokenizer.tokenizer)
     var tokens = try tokenizer.encode(prompt)
     if tokens.isEmpty, let first = tokenizer.beginningOfSequence { tokens = [first] }
@@ -55,7 +58,7 @@ struct Run: ParsableCommand {
     if tokens.count + maxTokens > context {
       Output.note("note: \(tokens.count) + \(maxTokens) tokens pass the \(context) the model was trained for")
     }
-    let inference = Inference(model, team: common.makeTeam())
+    let inference = Inference(model, team: team)
     var options = SamplingOptions()
     (options.temperature, options.topK, options.topP, options.minP) = (temperature, topK, topP, minP)
     (options.repetitionPenalty, options.seed) = (repetitionPenalty, seed)

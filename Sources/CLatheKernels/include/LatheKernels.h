@@ -109,6 +109,83 @@ typedef struct {
   float *_Nonnull low;
 } LatheBlocks;
 
+/// One row's codes, a byte each, and its groups' parameters; null where a type has no such parameter.
+typedef struct {
+  uint8_t *_Nonnull codes;
+  /// Binary16, one a group, or one a super-group.
+  uint16_t *_Nonnull scales;
+  int8_t *_Nullable scale_codes;
+  uint8_t *_Nullable minimum_codes;
+  uint16_t *_Nullable minimums;
+  uint8_t *_Nullable zeros;
+  uint16_t *_Nullable half_zeros;
+} LatheCodeRow;
+
+/// What the codes and parameters of a stored type are.
+typedef struct {
+  uint32_t bits;
+  size_t group;
+  /// Groups that share a binary16 scale; 0 where each has its own.
+  size_t super_span;
+  float zero;
+  int has_minimums;
+  /// Scales' and minimums' codes share bytes.
+  int nibbles;
+  /// Sixteen entries that codes name, 128 above their values.
+  const uint8_t *_Nullable table;
+} LatheCodeShape;
+
+/// What the codes of stored type `kind` are; null where it has none.
+const LatheCodeShape *_Nullable lathe_code_shape(size_t kind);
+/// The codes of a row of `n` elements; 0 where a scale does not fit binary16.
+int lathe_read_codes(size_t kind, const uint8_t *_Nonnull row, size_t n, const LatheCodeRow *_Nonnull to);
+
+/// Rows in tiles of sixteen: codes of `bits` bits in planes, a scale for each row and weight group, and zero points or
+/// minimums, which lie tile by tile, group by group, sixteen at a time. Value = scale · (code - zero) or scale · code +
+/// minimum; with a table, its entries stand for codes.
+typedef struct {
+  const uint8_t *_Nonnull codes;
+  /// Binary16: a scale for each weight group; or, with `scale_codes`, one for each `super_span` groups.
+  const uint16_t *_Nonnull scales;
+  /// What a group's scale is multiplied by; with `nibbles` an unsigned half byte, the minimum's code in the other half.
+  const int8_t *_Nullable scale_codes;
+  const uint8_t *_Nullable minimum_codes;
+  /// Binary16: a minimum for each group, added; with codes one for each `super_span` groups, subtracted.
+  const uint16_t *_Nullable minimums;
+  const uint8_t *_Nullable zeros;
+  const uint16_t *_Nullable half_zeros;
+  /// The zero point where there is none of the above.
+  float zero;
+  /// What the sum of a group's inputs is multiplied by as whole numbers, in place of an offset: -zero, or 0.
+  int32_t start;
+  /// Whether minimums or zero points are applied as floats.
+  int has_offset;
+  int nibbles;
+  /// Whether a weight group is half an input group: 16 columns of 32.
+  int halves;
+  uint32_t bits;
+  /// Sixteen bytes, or null.
+  const uint8_t *_Nullable table;
+  /// The columns that share an input's scale: 32, 64 or 128.
+  size_t input_group;
+  /// Input groups in a row, the last one filled with zeros.
+  size_t groups;
+  /// Input groups that share a weight's scale; weight groups in a row.
+  size_t span, weight_groups;
+  size_t super_span, supers;
+  size_t rows, columns;
+} LatheTiles;
+
+/// Inputs for tiles: vectors of signed bytes, interleaved as a set's kernels read them.
+typedef struct {
+  int8_t *_Nonnull codes;
+  /// A scale for each input group, and the sums of the inputs over each weight group within it.
+  float *_Nonnull scales;
+  float *_Nonnull sums;
+  int32_t *_Nonnull starts;
+  size_t tokens;
+} LatheTileInputs;
+
 /// The kernels of one instruction set.
 typedef struct {
   const char *_Nonnull name;
@@ -167,6 +244,17 @@ typedef struct {
   void (*_Nonnull multiply_codes)(
     const LatheIntegerRow *_Nonnull row, const int8_t *_Nonnull x, const float *_Nonnull x_scales,
     const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes, float *_Nonnull out, size_t stride);
+  /// Rounds `tokens` vectors for tiles of the shape of `m`; the memory of `to` holds `tokens` · groups · input_group
+  /// codes, and groups scales, twice as many sums and starts a token.
+  void (*_Nonnull pack_inputs)(
+    const LatheTiles *_Nonnull m, const float *_Nonnull x, size_t tokens, const LatheTileInputs *_Nonnull to);
+  /// out[t · stride + row] = row · x[t] for the rows of `count` tiles from number `first` on.
+  void (*_Nonnull multiply_tiles)(
+    const LatheTiles *_Nonnull m, size_t first, size_t count, const LatheTileInputs *_Nonnull x, float *_Nonnull out,
+    size_t stride);
+  /// Sixteen rows of `columns` codes, a byte each, to a tile's planes; columns are a multiple of 32.
+  void (*_Nonnull pack_tile)(
+    const uint8_t *_Nonnull codes, size_t columns, uint32_t bits, int has_table, uint8_t *_Nonnull out);
   void (*_Nonnull decode_lookup)(const LatheLookupRow *_Nonnull row, float *_Nonnull out);
   float (*_Nonnull dot_lookup)(const LatheLookupRow *_Nonnull row, const float *_Nonnull x);
   /// The code whose entry is nearest to w · inverse, and the entry times the scale. `sorted` holds the entries in

@@ -29,6 +29,45 @@ static inline __attribute__((always_inline)) void unpack_width(
 
 #include "../families/widths.h"
 
+#define LATHE_OWN_DOT_QUAD
+/* Pairs of products must fit 16 bits: codes of up to 7 bits do, whole bytes as signed ones do. */
+#define LATHE_SIGNED_BYTES 1
+#define LATHE_TILE_TOKENS 2
+typedef int32_t HalfWholes __attribute__((vector_size(32)));
+typedef uint8_t HalfCodes __attribute__((vector_size(32)));
+
+static inline __attribute__((always_inline)) HalfWholes dot_half(HalfWholes sum, HalfCodes w, __m256i x, const int is_byte) {
+  __m256i codes = (__m256i)w;
+  if (is_byte) {
+    x = _mm256_sign_epi8(x, codes);
+    codes = _mm256_abs_epi8(codes);
+  }
+  return sum + (HalfWholes)_mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1));
+}
+
+#define dot_quad(sum, w, x, is_byte)                                                                             \
+  ({                                                                                                             \
+    int word;                                                                                                    \
+    memcpy(&word, x, 4);                                                                                         \
+    const __m256i input = _mm256_set1_epi32(word);                                                               \
+    const HalfWholes low = dot_half(                                                                             \
+        __builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7),                                               \
+        (HalfCodes)__builtin_shufflevector((Wholes)(w), (Wholes)(w), 0, 1, 2, 3, 4, 5, 6, 7), input, is_byte);   \
+    const HalfWholes high = dot_half(                                                                            \
+        __builtin_shufflevector(sum, sum, 8, 9, 10, 11, 12, 13, 14, 15),                                         \
+        (HalfCodes)__builtin_shufflevector((Wholes)(w), (Wholes)(w), 8, 9, 10, 11, 12, 13, 14, 15), input, is_byte); \
+    __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);                    \
+  })
+
+#define LATHE_OWN_TILE_HALVES
+#define load_halves(h)                                                                                         \
+  ({                                                                                                           \
+    typedef float HalfFloats __attribute__((vector_size(32)));                                                 \
+    const HalfFloats low = (HalfFloats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(h)));                 \
+    const HalfFloats high = (HalfFloats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(h) + 1));            \
+    __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);                  \
+  })
+
 #define LATHE_SET_NAME "avx2"
 #include "../families/all.h"
 #pragma clang attribute pop

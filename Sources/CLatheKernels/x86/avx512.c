@@ -96,6 +96,24 @@ static inline __attribute__((always_inline)) float lookup_dot(
   return _mm512_reduce_add_ps(sum);
 }
 
+#define LATHE_OWN_DOT_QUAD
+#define LATHE_SIGNED_BYTES 0
+#define LATHE_TILE_TOKENS 12
+#define dot_quad(sum, w, x, is_byte) \
+  ((Wholes)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(w), _mm512_set1_epi32(load_word(x))))
+static inline __attribute__((always_inline)) int load_word(const int8_t *x) {
+  int word;
+  memcpy(&word, x, 4);
+  return word;
+}
+
+#define LATHE_OWN_TILE_HALVES
+#define load_halves(h) ((Floats)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(h))))
+
+#define LATHE_OWN_TABLE_QUAD
+#define table_quad(table, w) \
+  ((Codes)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(table))), (__m512i)(w)))
+
 #define LATHE_SET_NAME "avx512"
 #define LATHE_OWN_DOT_INTEGER
 #include "../families/before_table.h"

@@ -162,6 +162,32 @@ public struct IntegerGrid: AffineGrid {
     }
   }
 
+  public func tiling(columns: Int) -> Tiling? {
+    if hasGroupIndex { return nil }
+    return Tiling(
+      bits: bits, group: groupSize ?? columns,
+      offsets: hasFreeZeros ? .halfZeros : isSymmetric ? .constant(middle) : .zeros)
+  }
+
+  public func readCodes(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) -> Bool {
+    let groups = groupCount(matrix.columns)
+    return withExtendedLifetime(matrix) {
+      func part<T>(_ index: Int, _ type: T.Type, _ stride: Int) -> UnsafePointer<T> {
+        matrix.parts[index].baseAddress.assumingMemoryBound(to: type) + row * stride
+      }
+      kernels.unpack(
+        part(0, UInt8.self, (matrix.columns * bits + 7) / 8), width: bits, into: codes.codes, matrix.columns)
+      codes.scales.update(from: part(1, UInt16.self, groups), count: groups)
+      codes.halfZeros?.update(from: part(2, UInt16.self, groups), count: groups)
+      if let zeros = codes.zeros {
+        kernels.unpack(part(2, UInt8.self, (groups * bits + 7) / 8), width: bits, into: zeros, groups)
+      }
+      return true
+    }
+  }
+
   private func integerRows(of matrix: EncodedMatrix, from row: Int) -> IntegerRows {
     let groups = groupCount(matrix.columns)
     let codeStride = (matrix.columns * bits + 7) / 8, zeroStride = (groups * bits + 7) / 8

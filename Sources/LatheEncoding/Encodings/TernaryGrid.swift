@@ -54,6 +54,29 @@ public struct TernaryGrid: Grid {
     }
   }
 
+  public func tiling(columns: Int) -> Tiling? {
+    Tiling(bits: 2, group: groupSize ?? columns, offsets: .constant(1))
+  }
+
+  public func readCodes(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) -> Bool {
+    let width = (matrix.columns + 4) / 5, groups = groupCount(matrix.columns)
+    let packed = matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self) + row * width
+    let scales = matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self) + row * groups
+    withExtendedLifetime(matrix) {
+      codes.scales.update(from: scales, count: groups)
+      for i in 0..<width {
+        var byte = packed[i]
+        for j in 5 * i..<min(5 * i + 5, matrix.columns) {
+          codes.codes[j] = byte % 3
+          byte /= 3
+        }
+      }
+    }
+    return true
+  }
+
   public func fit(_ columns: Matrix, shrink: Float, importance: [Float]?) -> AffineParameters {
     let scales = columns.meanMagnitudes().map { storableScale($0 > 0 ? $0 * shrink : 1) }
     return AffineParameters(scale: scales, zero: [Float](repeating: 1, count: scales.count))

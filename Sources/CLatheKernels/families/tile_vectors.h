@@ -1,0 +1,159 @@
+/* Tiles of sixteen rows by vectors; a set brings `dot_quad`, sixteen sums of four products. */
+
+#ifndef LATHE_OWN_TABLE_QUAD
+LATHE_INLINE Codes table_quad(const uint8_t *table, Codes w) {
+  for (int i = 0; i < 64; i++) w[i] = table[w[i]];
+  return w;
+}
+#endif
+
+LATHE_INLINE Codes load_codes(const uint8_t *p) {
+  Codes v;
+  memcpy(&v, p, 64);
+  return v;
+}
+
+LATHE_INLINE Codes shifted(Codes v, const int by, const uint8_t mask) {
+  const Codes masks = (Codes){} + mask;
+  return (Codes)((CodePairs)v >> (uint16_t)by) & masks;
+}
+
+LATHE_INLINE Codes raised(Codes v, const int by, const int mask) {
+  const Codes masks = (Codes){} + (uint8_t)(mask << by);
+  return (Codes)((CodePairs)v << (uint16_t)by) & masks;
+}
+
+/* Quad number k of a unit. */
+LATHE_INLINE Codes quad(const uint8_t *p, const int k, const uint32_t bits) {
+  if (bits == 8) return load_codes(p + 64 * k);
+  const int four = bits & 4 ? 1 : 0, two = bits & 2 ? 1 : 0;
+  Codes w = {};
+  if (four) w = shifted(load_codes(p + 64 * (k / 2)), 4 * (k % 2), 15);
+  if (two) {
+    const Codes plane = load_codes(p + 256 * four + 64 * (k / 4));
+    /* The plane stands above the 4 bits. */
+    const int at = 2 * (k % 4), to = 4 * four;
+    w |= at >= to ? shifted(plane, at - to, (uint8_t)(3 << to)) : raised(plane, to - at, 3 << at);
+  }
+  if (bits & 1) {
+    const Codes plane = load_codes(p + 256 * four + 128 * two);
+    const int at = k, to = 4 * four + 2 * two;
+    w |= at >= to ? shifted(plane, at - to, (uint8_t)(1 << to)) : raised(plane, to - at, 1 << at);
+  }
+  return w;
+}
+
+/* sums[t] += scale · (whole sums · input scale) + offset · Σ input */
+LATHE_INLINE void flush(
+    const LatheTiles *m, size_t tile, size_t s, const float *x_scales, const float *x_sums,
+    Wholes *restrict lanes, Floats *restrict sums, const size_t tokens, const size_t parts) {
+  Floats scale, offset;
+  tile_scales(m, tile, s, &scale, &offset);
+#pragma clang loop unroll(full)
+  for (size_t t = 0; t < tokens; t++) {
+    Wholes all = lanes[t];
+#pragma clang loop unroll(full)
+    for (size_t k = 1; k < parts; k++) all += lanes[k * tokens + t];
+    sums[t] += __builtin_convertvector(all, Floats) * x_scales[t] * scale;
+  }
+  if (!m->has_offset) return;
+#pragma clang loop unroll(full)
+  for (size_t t = 0; t < tokens; t++) sums[t] += offset * x_sums[t];
+}
+
+/* One tile and `tokens` inputs. */
+LATHE_INLINE void tile_product(
+    const LatheTiles *m, size_t tile, const LatheTileInputs *x, size_t first, float *out, size_t stride,
+    const uint32_t bits, const int halves, const int has_table, const size_t tokens) {
+  /* One sum alone would wait for itself. */
+  const size_t parts = tokens == 1 ? 4 : tokens == 2 ? 2 : 1;
+  const size_t per_group = halves ? 2 : 1, units = m->input_group / 32;
+  const uint8_t *p = m->codes + tile * m->groups * units * 64 * bits;
+  const int8_t *q = x->codes + first * m->groups * m->input_group;
+  const float *scales = x->scales + first * m->groups;
+  const int32_t *starts = x->starts + first * m->groups * per_group;
+  const float *x_sums = x->sums + first * m->groups * per_group;
+  Floats sums[LATHE_TILE_TOKENS];
+#pragma clang loop unroll(full)
+  for (size_t t = 0; t < tokens; t++) sums[t] = (Floats){};
+  for (size_t g = 0; g < m->groups; g++, scales += tokens) {
+    Wholes lanes[LATHE_TILE_TOKENS > 4 ? LATHE_TILE_TOKENS : 4];
+#pragma clang loop unroll(full)
+    for (size_t t = 0; t < tokens * parts; t++) lanes[t] = t < tokens ? (Wholes){} + starts[t] : (Wholes){};
+    starts += tokens;
+    for (size_t u = 0; u < units; u++, p += 64 * bits, q += 32 * tokens) {
+#pragma clang loop unroll(full)
+      for (int k = 0; k < 8; k++) {
+        if (halves && k == 4) {
+          flush(m, tile, 2 * g, scales, x_sums, lanes, sums, tokens, parts);
+          x_sums += tokens;
+#pragma clang loop unroll(full)
+          for (size_t t = 0; t < tokens * parts; t++) lanes[t] = t < tokens ? (Wholes){} + starts[t] : (Wholes){};
+          starts += tokens;
+        }
+        Codes w = quad(p, k, bits);
+        if (has_table) w = table_quad(m->table, w) ^ (uint8_t)(LATHE_SIGNED_BYTES ? 128 : 0);
+        const size_t part = (size_t)k % parts * tokens;
+#pragma clang loop unroll(full)
+        for (size_t t = 0; t < tokens; t++) {
+          lanes[part + t] = dot_quad(lanes[part + t], w, q + 4 * ((size_t)k * tokens + t), bits == 8 || has_table);
+        }
+      }
+    }
+    flush(m, tile, halves ? 2 * g + 1 : g / m->span, scales, x_sums, lanes, sums, tokens, parts);
+    x_sums += tokens;
+  }
+  const size_t rows = m->rows - 16 * tile < 16 ? m->rows - 16 * tile : 16;
+#pragma clang loop unroll(full)
+  for (size_t t = 0; t < tokens; t++) memcpy(out + (first + t) * stride + 16 * tile, &sums[t], rows * sizeof(float));
+}
+
+#define LATHE_TILES_FUNCTION(name, bits, halves, has_table)                                                  \
+  static void name(                                                                                          \
+      const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) { \
+    for (size_t done = 0, now; done < x->tokens; done += now) {                                              \
+      now = tile_tokens(x->tokens - done);                                                                   \
+      for (size_t tile = first; tile < first + count; tile++) {                                              \
+        switch (now) {                                                                                       \
+          case 1: tile_product(m, tile, x, done, out, stride, bits, halves, has_table, 1); break;            \
+          case 2: tile_product(m, tile, x, done, out, stride, bits, halves, has_table, 2); break;            \
+          LATHE_TILES_MORE(bits, halves, has_table)                                                          \
+          default:                                                                                           \
+            tile_product(m, tile, x, done, out, stride, bits, halves, has_table, LATHE_TILE_TOKENS); break;  \
+        }                                                                                                    \
+      }                                                                                                      \
+    }                                                                                                        \
+  }
+#if LATHE_TILE_TOKENS > 8
+#define LATHE_TILES_MORE(bits, halves, has_table)                                             \
+  case 4: tile_product(m, tile, x, done, out, stride, bits, halves, has_table, 4); break;     \
+  case 8: tile_product(m, tile, x, done, out, stride, bits, halves, has_table, 8); break;
+#elif LATHE_TILE_TOKENS > 4
+#define LATHE_TILES_MORE(bits, halves, has_table) \
+  case 4: tile_product(m, tile, x, done, out, stride, bits, halves, has_table, 4); break;
+#else
+#define LATHE_TILES_MORE(bits, halves, has_table)
+#endif
+#define LATHE_TILES_OF_WIDTH(bits)                          \
+  LATHE_TILES_FUNCTION(tiles_##bits, bits, 0, 0)            \
+  LATHE_TILES_FUNCTION(tiles_##bits##_halves, bits, 1, 0)
+LATHE_TILES_OF_WIDTH(1)
+LATHE_TILES_OF_WIDTH(2)
+LATHE_TILES_OF_WIDTH(3)
+LATHE_TILES_OF_WIDTH(4)
+LATHE_TILES_OF_WIDTH(5)
+LATHE_TILES_OF_WIDTH(6)
+LATHE_TILES_OF_WIDTH(7)
+LATHE_TILES_OF_WIDTH(8)
+LATHE_TILES_FUNCTION(tiles_table, 4, 0, 1)
+LATHE_TILES_FUNCTION(tiles_table_halves, 4, 1, 1)
+
+static void multiply_tiles(
+    const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) {
+  typedef void (*Function)(const LatheTiles *, size_t, size_t, const LatheTileInputs *, float *, size_t);
+  static const Function whole[] = {tiles_1, tiles_2, tiles_3, tiles_4, tiles_5, tiles_6, tiles_7, tiles_8, tiles_table};
+  static const Function half[] = {tiles_1_halves, tiles_2_halves, tiles_3_halves, tiles_4_halves,    tiles_5_halves,
+                                  tiles_6_halves, tiles_7_halves, tiles_8_halves, tiles_table_halves};
+  const size_t index = m->table ? 8 : m->bits - 1;
+  (m->halves ? half : whole)[index](m, first, count, x, out, stride);
+}

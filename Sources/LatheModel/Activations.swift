@@ -1,0 +1,57 @@
+internal import LatheEncoding
+public import LatheTensor
+
+/// How a model's weights meet their inputs.
+public enum Activations: String, Codable, CaseIterable, Sendable {
+  /// As they are, in single precision: what evaluation uses unless asked.
+  case float
+  /// Rounded to signed bytes, a scale for each 32 to 128 of them and each token; sums of whole numbers.
+  ///
+  /// Fast, and close: weights of no whole codes (floats, and encodings without a tiling) meet inputs as they are.
+  case int8
+}
+
+extension Model {
+  /// The model with its weights laid out for the given inputs.
+  ///
+  /// With `int8`, each weight is copied into tiles, and the pages of its file are given up. The mapped file is not
+  /// touched again but for the embeddings of tokens.
+  public func prepared(for activations: Activations, team: ThreadTeam) -> Model {
+    var copy = self
+    switch activations {
+    case .float:
+      copy.tiledEmbedding = nil
+      copy.head?.tiles = nil
+      for layer in copy.blocks.indices {
+        for role in Role.allCases { copy.blocks[layer].weights[role]?.tiles = nil }
+      }
+    case .int8:
+      for layer in copy.blocks.indices {
+        for role in Role.allCases { copy.blocks[layer].weights[role]?.tile(team) }
+      }
+      copy.head?.tile(team)
+      if head == nil {
+        copy.tiledEmbedding = embedding.tiled(team: team)
+        embedding.releasePages()
+      }
+    }
+    return copy
+  }
+
+  /// How its weights meet their inputs.
+  public var activations: Activations {
+    let isTiled =
+      tiledEmbedding != nil || head?.tiles != nil
+      || blocks.contains { $0.weights.values.contains { $0.tiles != nil } }
+    return isTiled ? .int8 : .float
+  }
+}
+
+extension Linear {
+  /// Lays the weight out in tiles, where it can be and inputs are not rounded in a way of their own.
+  fileprivate mutating func tile(_ team: ThreadTeam) {
+    guard activations == nil else { return }
+    tiles = weight.tiled(team: team)
+    if tiles != nil { weight.releasePages() }
+  }
+}

@@ -1,0 +1,207 @@
+internal import CLatheKernels
+
+/// A weight matrix in tiles of sixteen rows, laid out for products with inputs rounded to bytes.
+///
+/// The values are those of the matrix it was made of; inputs are rounded to a signed byte each, with a scale for each 32,
+/// 64 or 128 of them.
+package final class Tiles: @unchecked Sendable {
+  // Written by `init` alone.
+  package let rows: Int
+  package let columns: Int
+  /// The bytes all tiles take.
+  package let byteCount: Int
+  private let kernels: Kernels
+  private let memory: LargeMemory
+  private let table: [UInt8]
+  let layout: LatheTiles
+
+  /// Lays a matrix out; `read` fills in row number `row`, and returns false where it cannot.
+  package init?(
+    rows: Int, columns: Int, tiling: Tiling, team: ThreadTeam, kernels: Kernels = .best,
+    read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool
+  ) {
+    guard let shape = TileShape(columns: columns, tiling: tiling) else { return nil }
+    (self.rows, self.columns, self.kernels) = (rows, columns, kernels)
+    let tiles = (rows + 15) / 16
+    var sections = Sections()
+    let codes = sections.add(tiles * shape.padded / 32 * 64 * tiling.bits)
+    let parameters = 16 * tiles * shape.weightGroups, supers = 16 * tiles * shape.supers
+    let isCoded = tiling.scales != .halves
+    let scales = sections.add(2 * (isCoded ? supers : parameters))
+    let scaleCodes = isCoded ? sections.add(parameters) : nil
+    let hasMinimums = tiling.offsets == .minimums || tiling.offsets == .nibbles
+    let minimums = hasMinimums ? sections.add(2 * (isCoded ? supers : parameters)) : nil
+    let minimumCodes = isCoded && tiling.offsets == .minimums ? sections.add(parameters) : nil
+    let zeros = tiling.offsets == .zeros ? sections.add(parameters) : nil
+    let halfZeros = tiling.offsets == .halfZeros ? sections.add(2 * parameters) : nil
+    byteCount = sections.count
+    guard let memory = LargeMemory(sections.count) else { return nil }
+    self.memory = memory
+    table = tiling.table ?? []
+    let base = memory.base
+    func at<T>(_ offset: Int?, _ type: T.Type) -> UnsafeMutablePointer<T>? {
+      offset.map { (base + $0).assumingMemoryBound(to: type) }
+    }
+    let target = CodeRow(
+      codes: (base + codes).assumingMemoryBound(to: UInt8.self),
+      scales: (base + scales).assumingMemoryBound(to: UInt16.self), scaleCodes: at(scaleCodes, Int8.self),
+      minimumCodes: at(minimumCodes, UInt8.self), minimums: at(minimums, UInt16.self),
+      zeros: at(zeros, UInt8.self), halfZeros: at(halfZeros, UInt16.self))
+    layout = shape.layout(rows: rows, columns: columns, tiling: tiling, at: target)
+    let failed = Flag()
+    team.run(tiles) { tile in
+      let done = TileWriter(shape, tiling, rows: rows, columns: columns, kernels).write(
+        tile, to: target, read: read)
+      if !done { failed.raise() }
+    }
+    if failed.isRaised { return nil }
+  }
+
+  /// The bytes of one tile's codes.
+  private var tileBytes: Int { layout.groups * layout.input_group / 32 * 64 * Int(layout.bits) }
+
+  /// What inputs look like that these tiles meet.
+  fileprivate var inputs: InputKey {
+    InputKey(
+      columns: columns, group: layout.input_group, halves: layout.halves != 0, start: layout.start,
+      isByte: layout.bits == 8 || !table.isEmpty)
+  }
+
+  private func withLayout<R>(_ body: (UnsafePointer<LatheTiles>) -> R) -> R {
+    table.withUnsafeBufferPointer { table in
+      var layout = layout
+      if !table.isEmpty { layout.table = table.baseAddress }
+      return withUnsafePointer(to: &layout, body)
+    }
+  }
+
+  fileprivate func pack(
+    _ x: UnsafePointer<Float>, tokens: Int, to target: LatheTileInputs
+  ) {
+    withLayout { layout in
+      withUnsafePointer(to: target) { kernels.table.pointee.pack_inputs(layout, x, tokens, $0) }
+    }
+  }
+
+  fileprivate func multiply(
+    _ tiles: Range<Int>, by x: LatheTileInputs, into out: UnsafeMutablePointer<Float>
+  ) {
+    withLayout { layout in
+      withUnsafePointer(to: x) {
+        kernels.table.pointee.multiply_tiles(layout, tiles.lowerBound, tiles.count, $0, out, rows)
+      }
+    }
+  }
+
+  /// Tiles that one thread takes at a time: few enough for all threads to end together, and for the cache to hold them
+  /// while they meet one run of tokens after another.
+  fileprivate func panel(threads: Int) -> Int {
+    let tiles = (rows + 15) / 16
+    return max(1, min(max(1, (192 << 10) / tileBytes), tiles / (4 * threads)))
+  }
+}
+
+/// What inputs are rounded and laid out for.
+private struct InputKey: Hashable {
+  let columns, group: Int
+  let halves: Bool
+  let start: Int32
+  let isByte: Bool
+}
+
+/// Vectors rounded to bytes, as tiles meet them; the memory is used again.
+package final class TileInputs {
+  private var capacity = 0
+  private var codes = AlignedMemory(0), scales = AlignedMemory(0), sums = AlignedMemory(0)
+  private var starts = AlignedMemory(0)
+
+  package init() {}
+
+  private func reserve(_ tokens: Int, columns: Int) {
+    // The last group of a row may be filled up to 128; there are two sums for each 32 columns at most.
+    let needed = tokens * (columns + 127) / 128 * 128 + 128 * tokens
+    guard needed > capacity else { return }
+    capacity = needed
+    codes = AlignedMemory(needed)
+    scales = AlignedMemory(needed / 8)
+    sums = AlignedMemory(needed / 4)
+    starts = AlignedMemory(needed / 4)
+  }
+
+  /// Rounds `tokens` vectors for `tiles`.
+  fileprivate func pack(_ x: UnsafePointer<Float>, tokens: Int, for tiles: Tiles, team: ThreadTeam)
+    -> LatheTileInputs
+  {
+    let columns = tiles.columns
+    reserve(tokens, columns: columns)
+    let groups = tiles.layout.groups, halves = tiles.layout.halves != 0 ? 2 : 1
+    let padded = groups * tiles.layout.input_group
+    let all = (
+      codes.base.assumingMemoryBound(to: Int8.self), scales.base.assumingMemoryBound(to: Float.self),
+      sums.base.assumingMemoryBound(to: Float.self), starts.base.assumingMemoryBound(to: Int32.self)
+    )
+    let work = { (range: Range<Int>) in
+      let t = range.lowerBound
+      tiles.pack(
+        x + t * columns, tokens: range.count,
+        to: LatheTileInputs(
+          codes: all.0 + t * padded, scales: all.1 + t * groups, sums: all.2 + t * groups * halves,
+          starts: all.3 + t * groups * halves, tokens: range.count))
+    }
+    // Every set takes tokens in runs that divide 24.
+    if tokens * columns < 1 << 16 { work(0..<tokens) } else { team.split(tokens, grain: 24, work) }
+    return LatheTileInputs(codes: all.0, scales: all.1, sums: all.2, starts: all.3, tokens: tokens)
+  }
+}
+
+extension Tiles {
+  /// `out[t] = W · x[t]` for `tokens` contiguous vectors and several matrices that meet the same ones.
+  ///
+  /// - Parameter products: each matrix, and where its `tokens` rows of outputs go.
+  package static func multiply(
+    _ products: [(tiles: Tiles, out: UnsafeMutablePointer<Float>)], by x: UnsafePointer<Float>, tokens: Int,
+    inputs: TileInputs, team: ThreadTeam
+  ) {
+    var first = 0
+    while first < products.count {
+      let key = products[first].tiles.inputs
+      var end = first + 1
+      while end < products.count, products[end].tiles.inputs == key { end += 1 }
+      let packed = inputs.pack(x, tokens: tokens, for: products[first].tiles, team: team)
+      multiply(products[first..<end], by: packed, team: team)
+      first = end
+    }
+  }
+
+  private static func multiply(
+    _ products: ArraySlice<(tiles: Tiles, out: UnsafeMutablePointer<Float>)>, by x: LatheTileInputs,
+    team: ThreadTeam
+  ) {
+    let bytes = products.reduce(0) { $0 + $1.tiles.byteCount }
+    // A small product is done before another thread has heard of it.
+    if bytes * x.tokens < 48 << 10 || team.count == 1 {
+      for product in products {
+        product.tiles.multiply(0..<(product.tiles.rows + 15) / 16, by: x, into: product.out)
+      }
+      return
+    }
+    var pieces = 0
+    for product in products {
+      let panel = product.tiles.panel(threads: team.count)
+      pieces += ((product.tiles.rows + 15) / 16 + panel - 1) / panel
+    }
+    team.run(pieces) { piece in
+      var piece = piece
+      for product in products {
+        let tiles = (product.tiles.rows + 15) / 16, panel = product.tiles.panel(threads: team.count)
+        let own = (tiles + panel - 1) / panel
+        guard piece >= own else {
+          product.tiles.multiply(
+            piece * panel..<min(tiles, (piece + 1) * panel), by: x, into: product.out)
+          return
+        }
+        piece -= own
+      }
+    }
+  }
+}
