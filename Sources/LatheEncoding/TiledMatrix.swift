@@ -2,15 +2,20 @@ package import LatheTensor
 
 extension EncodedMatrix {
   /// The matrix in tiles, for products with inputs rounded to bytes; nil where its encoding has no whole codes.
+  ///
+  /// Mapped pages are given up as they are done with, so that a weight is never held twice.
   package func tiled(team: ThreadTeam, with kernels: Kernels = .best) -> Tiles? {
     guard let tiling = encoding.tiling(columns: columns) else { return nil }
-    return Tiles(rows: rows, columns: columns, tiling: tiling, team: team, kernels: kernels) { row, codes in
-      encoding.readCodes(of: self, row: row, into: codes, with: kernels)
-    }
+    return Tiles(
+      rows: rows, columns: columns, tiling: tiling, team: team, kernels: kernels,
+      read: { row, codes in encoding.readCodes(of: self, row: row, into: codes, with: kernels) },
+      finished: releasePages)
   }
 
-  /// Gives up the mapped pages of all parts; they are read again if they are used again.
-  package func releasePages() {
-    for part in parts { part.releasePages() }
+  private func releasePages(of rows: Range<Int>) {
+    for (part, layout) in zip(parts, layouts) where !layout.isShared && !layout.spansRows {
+      let width = part.count / self.rows
+      part[rows.lowerBound * width..<rows.upperBound * width].releasePages()
+    }
   }
 }

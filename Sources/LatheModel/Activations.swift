@@ -30,10 +30,7 @@ extension Model {
         for role in Role.allCases { copy.blocks[layer].weights[role]?.tile(team) }
       }
       copy.head?.tile(team)
-      if head == nil {
-        copy.tiledEmbedding = embedding.tiled(team: team)
-        embedding.releasePages()
-      }
+      if head == nil { copy.tiledEmbedding = embedding.tiled(team: team) }
     }
     return copy
   }
@@ -52,6 +49,5 @@ extension Linear {
   fileprivate mutating func tile(_ team: ThreadTeam) {
     guard activations == nil else { return }
     tiles = weight.tiled(team: team)
-    if tiles != nil { weight.releasePages() }
   }
 }

@@ -1,3 +1,4 @@
+internal import CLatheKernels
 internal import Synchronization
 
 #if canImport(Glibc)
@@ -8,8 +9,8 @@ import Darwin
 
 /// A fixed team of threads that share out the pieces of one piece of work at a time.
 ///
-/// The caller works too. Between pieces of work the others spin for some microseconds, since the next one
-/// is usually near, and then sleep. A team lives as long as the process.
+/// The caller works too. Between pieces of work the others spin for some tens of microseconds, since the next one
+/// is usually near, and then sleep; only sleepers cost the caller a call of the system. A team lives as long as the process.
 public final class ThreadTeam: @unchecked Sendable {
   // All mutable state is atomic or guarded by `mutex`.
   /// The number of threads, the caller included.
@@ -21,6 +22,7 @@ public final class ThreadTeam: @unchecked Sendable {
   private let next = Atomic<Int>(0)
   private let finished = Atomic<Int>(0)
   private let busy = Atomic<Bool>(false)
+  private let sleepers = Atomic<Int>(0)
   private var pieces = 0
   private var body: ((Int) -> Void)?
 
@@ -49,15 +51,18 @@ public final class ThreadTeam: @unchecked Sendable {
       self.pieces = pieces
       next.store(0, ordering: .relaxed)
       finished.store(0, ordering: .relaxed)
-      pthread_mutex_lock(mutex)
-      generation.add(1, ordering: .releasing)
-      pthread_cond_broadcast(condition)
-      pthread_mutex_unlock(mutex)
+      // Whoever is about to sleep counts itself first and then looks at the generation: one of the two sees the other.
+      generation.add(1, ordering: .sequentiallyConsistent)
+      if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
+        pthread_mutex_lock(mutex)
+        pthread_cond_broadcast(condition)
+        pthread_mutex_unlock(mutex)
+      }
       work(body)
       var spins = 0
       while finished.load(ordering: .acquiring) < count - 1 {
         spins += 1
-        if spins > 2000 { sched_yield() }
+        if spins > 1000 { sched_yield() } else { lathe_pause() }
       }
       self.body = nil
     }
@@ -104,10 +109,15 @@ public final class ThreadTeam: @unchecked Sendable {
     var seen = 0
     while true {
       var spins = 0
-      while generation.load(ordering: .acquiring) == seen && spins < 4000 { spins += 1 }
+      while generation.load(ordering: .acquiring) == seen && spins < 2000 {
+        spins += 1
+        lathe_pause()
+      }
       if generation.load(ordering: .acquiring) == seen {
         pthread_mutex_lock(mutex)
-        while generation.load(ordering: .acquiring) == seen { pthread_cond_wait(condition, mutex) }
+        sleepers.add(1, ordering: .sequentiallyConsistent)
+        while generation.load(ordering: .sequentiallyConsistent) == seen { pthread_cond_wait(condition, mutex) }
+        sleepers.subtract(1, ordering: .relaxed)
         pthread_mutex_unlock(mutex)
       }
       seen += 1

@@ -15,10 +15,14 @@ package final class Tiles: @unchecked Sendable {
   private let table: [UInt8]
   let layout: LatheTiles
 
-  /// Lays a matrix out; `read` fills in row number `row`, and returns false where it cannot.
+  /// Lays a matrix out.
+  ///
+  /// - Parameters:
+  ///   - read: fills in row number `row`, and returns false where it cannot.
+  ///   - finished: hears of rows that will not be read again.
   package init?(
     rows: Int, columns: Int, tiling: Tiling, team: ThreadTeam, kernels: Kernels = .best,
-    read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool
+    read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool, finished: (Range<Int>) -> Void = { _ in }
   ) {
     guard let shape = TileShape(columns: columns, tiling: tiling) else { return nil }
     (self.rows, self.columns, self.kernels) = (rows, columns, kernels)
@@ -49,10 +53,12 @@ package final class Tiles: @unchecked Sendable {
       zeros: at(zeros, UInt8.self), halfZeros: at(halfZeros, UInt16.self))
     layout = shape.layout(rows: rows, columns: columns, tiling: tiling, at: target)
     let failed = Flag()
-    team.run(tiles) { tile in
-      let done = TileWriter(shape, tiling, rows: rows, columns: columns, kernels).write(
-        tile, to: target, read: read)
-      if !done { failed.raise() }
+    let writer = TileWriter(shape, tiling, rows: rows, columns: columns, kernels)
+    let run = max(1, (1 << 26) / (16 * columns))
+    for first in stride(from: 0, to: tiles, by: run) where !failed.isRaised {
+      let count = min(run, tiles - first)
+      team.run(count) { if !writer.write(first + $0, to: target, read: read) { failed.raise() } }
+      finished(16 * first..<min(rows, 16 * (first + count)))
     }
     if failed.isRaised { return nil }
   }

@@ -306,6 +306,15 @@ void lathe_multiply_lookup(
   const LatheKernels *_Nonnull kernels, const LatheLookupRow *_Nonnull first, size_t rows, const float *_Nonnull x,
   float *_Nonnull out);
 
+/// Tells the processor that this thread waits for another one.
+static inline void lathe_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("isb");
+#endif
+}
+
 /// The plain C kernels: the truth every other set is tested against.
 const LatheKernels *_Nonnull lathe_kernels_scalar(void);
 /// The AVX2 kernels, or null where the machine lacks them.

@@ -1,0 +1,291 @@
+/*
+ * Every kernel of every instruction set of this machine against the plain C one, over odd sizes and extreme codes.
+ *
+ * The Swift tests do as much where they run; this program needs nothing but a C compiler, and so runs where Swift does
+ * not: under an emulator, for sets of other machines (Scripts/test-neon).
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "LatheKernels.h"
+
+static uint64_t state = 1;
+static const LatheKernels *plain, *fast;
+static int failures, checks;
+
+static uint32_t number(uint32_t below) {
+  state = state * 6364136223846793005ull + 1442695040888963407ull;
+  return (uint32_t)(state >> 33) % below;
+}
+
+static float real(float scale) { return ((float)number(20001) / 10000 - 1) * scale; }
+
+static uint16_t half(float value) {
+  const _Float16 h = (_Float16)value;
+  uint16_t bits;
+  memcpy(&bits, &h, 2);
+  return bits;
+}
+
+static void *room(size_t bytes) {
+  void *p = calloc(1, bytes + 256);
+  if (!p) exit(70);
+  return p;
+}
+
+static float *reals(size_t n, float scale) {
+  float *x = room(n * sizeof(float));
+  for (size_t i = 0; i < n; i++) x[i] = real(scale);
+  return x;
+}
+
+static uint8_t *bytes(size_t n, uint32_t below) {
+  uint8_t *x = room(n);
+  for (size_t i = 0; i < n; i++) x[i] = (uint8_t)number(below);
+  return x;
+}
+
+static uint16_t *halves(size_t n, float scale) {
+  uint16_t *x = room(2 * n);
+  for (size_t i = 0; i < n; i++) x[i] = half(scale * (float)(1 + number(100)) / 100);
+  return x;
+}
+
+/* Fails where numbers differ by more than `tolerance` of the largest. */
+static void equal(const char *what, const float *a, const float *b, size_t n, float tolerance) {
+  float size = 1e-30f;
+  for (size_t i = 0; i < n; i++) size = fmaxf(size, isfinite(b[i]) ? fabsf(b[i]) : 0);
+  checks++;
+  for (size_t i = 0; i < n; i++) {
+    if (fabsf(a[i] - b[i]) <= tolerance * size || !isfinite(b[i])) continue;
+    printf("%s: %s: %g where %g is due (number %zu of %zu)\n", fast->name, what, a[i], b[i], i, n);
+    failures++;
+    return;
+  }
+}
+
+static void same(const char *what, const void *a, const void *b, size_t n) {
+  checks++;
+  if (memcmp(a, b, n) == 0) return;
+  printf("%s: %s: bytes differ\n", fast->name, what);
+  failures++;
+}
+
+static void vectors(size_t n) {
+  float *x = reals(n, 3), *y = reals(n, 2), *a = reals(n, 1), *b = room(4 * n);
+  float u = fast->dot(x, y, n), v = plain->dot(x, y, n), size = sqrtf((float)n) * 6;
+  u /= size, v /= size;
+  equal("dot", (float[]){u, 1}, (float[]){v, 1}, 2, 1e-5f);
+  fast->rms_norm(x, y, 1e-5f, a, n), plain->rms_norm(x, y, 1e-5f, b, n);
+  equal("rms_norm", a, b, n, 1e-5f);
+  memcpy(a, x, 4 * n), memcpy(b, x, 4 * n);
+  fast->silu_multiply(a, y, n), plain->silu_multiply(b, y, n);
+  equal("silu_multiply", a, b, n, 1e-5f);
+  fast->add(a, y, n), plain->add(b, y, n);
+  equal("add", a, b, n, 1e-5f);
+  u = fast->log_sum_exp(x, n), v = plain->log_sum_exp(x, n);
+  equal("log_sum_exp", &u, &v, 1, 1e-5f);
+  const float w = plain->log_sum_exp(y, n);
+  u = 1 + fast->divergence(x, v, y, w, n), v = 1 + plain->divergence(x, v, y, w, n);
+  equal("divergence", &u, &v, 1, 1e-4f);
+  const size_t i = fast->argmax(x, n), j = plain->argmax(x, n);
+  same("argmax", &i, &j, sizeof i);
+  int8_t *c = room(n), *d = room(n);
+  u = fast->quantize_vector(x, 127, 0, c, n), v = plain->quantize_vector(x, 127, 0, d, n);
+  equal("quantize_vector", &u, &v, 1, 1e-6f);
+  same("quantize_vector", c, d, n);
+  float *zero = reals(n, 0), *scale = room(4 * n);
+  for (size_t k = 0; k < n; k++) scale[k] = .1f + .01f * (float)number(50), zero[k] = (float)number(16);
+  fast->round_column(x, scale, zero, 15, (uint8_t *)c, a, n), plain->round_column(x, scale, zero, 15, (uint8_t *)d, b, n);
+  same("round_column", c, d, n);
+  equal("round_column", a, b, n, 1e-6f);
+  free(x), free(y), free(a), free(b), free(c), free(d), free(zero), free(scale);
+}
+
+static void stored(size_t kind) {
+  const LatheStoredType *type = lathe_stored_type(kind);
+  const size_t n = type->elements == 1 ? 517 : 3 * (type->elements < 64 ? 64 : type->elements);
+  const size_t size = n / type->elements * type->bytes;
+  uint8_t *row = bytes(size, 256);
+  /* Random exponents make infinities: small ones do not. */
+  for (size_t i = 1; i < size; i += 2) row[i] &= 0x3f;
+  float *a = room(4 * n), *b = room(4 * n), *x = reals(n, 1);
+  fast->decode[kind](row, a, n), plain->decode[kind](row, b, n);
+  int finite = 1;
+  for (size_t i = 0; i < n; i++) finite &= fabsf(b[i]) < 1e6f;
+  equal(type->name, a, b, n, 1e-6f);
+  if (finite) {
+    float total = 1;
+    for (size_t i = 0; i < n; i++) total += fabsf(b[i] * x[i]);
+    const float u = fast->dot_stored[kind](row, x, n) / total, v = plain->dot_stored[kind](row, x, n) / total;
+    equal(type->name, (float[]){u, 1}, (float[]){v, 1}, 2, 1e-5f);
+  }
+  if (n % 256 == 0) {
+    float *weights = reals(4 * n, .1f), *importance = reals(n, 1);
+    for (size_t i = 0; i < n; i++) importance[i] = fabsf(importance[i]) + .1f;
+    uint8_t *p = room(4 * size), *q = room(4 * size);
+    for (int weighed = 0; weighed < 2; weighed++) {
+      const float *importances = weighed ? importance : 0;
+      const int done = plain->encode_rows(kind, weights, n, 4, n, importances, q, size);
+      if (fast->encode_rows(kind, weights, n, 4, n, importances, p, size) != done) failures++;
+      if (done) same(type->name, p, q, 4 * size);
+    }
+    free(weights), free(importance), free(p), free(q);
+  }
+  free(row), free(a), free(b), free(x);
+}
+
+static void integers(uint32_t bits, size_t group, size_t n, int kind) {
+  const size_t groups = (n + group - 1) / group;
+  uint8_t *codes = bytes((n * bits + 7) / 8, 256), *zeros = bytes((groups * bits + 7) / 8, 256);
+  uint16_t *scales = halves(groups, .1f), *half_zeros = halves(groups, 8), *of = room(2 * n);
+  for (size_t i = 0; i < n; i++) of[i] = (uint16_t)number((uint32_t)groups);
+  const LatheIntegerRow row = {
+    codes, scales, kind == 1 ? zeros : 0, kind == 2 ? half_zeros : 0, kind == 3 ? of : 0, 3.5f, bits, group, n,
+    0, 0, 0};
+  float *a = room(4 * n), *b = room(4 * n), *x = reals(n, 1);
+  uint8_t *c = room(n), *d = room(n);
+  fast->unpack(codes, bits, c, n), plain->unpack(codes, bits, d, n);
+  same("unpack", c, d, n);
+  fast->decode_integer(&row, a), plain->decode_integer(&row, b);
+  equal("decode_integer", a, b, n, 1e-6f);
+  float total = 1e-3f;
+  for (size_t i = 0; i < n; i++) total += fabsf(b[i] * x[i]);
+  float u = fast->dot_integer(&row, x) / total, v = plain->dot_integer(&row, x) / total;
+  equal("dot_integer", (float[]){u, 1}, (float[]){v, 1}, 2, 1e-5f);
+  if (kind < 3) {
+    int8_t *q = room(2 * n);
+    int32_t *sums = room(8 * groups);
+    for (size_t i = 0; i < 2 * n; i++) {
+      q[i] = (int8_t)((int)number(255) - 127);
+      sums[i / n * groups + i % n / group] += q[i];
+    }
+    const float steps[2] = {.01f, .02f};
+    float p[2], r[2];
+    fast->multiply_codes(&row, q, steps, sums, 2, c, p, 1), plain->multiply_codes(&row, q, steps, sums, 2, d, r, 1);
+    equal("multiply_codes", p, r, 2, 1e-4f);
+    free(q), free(sums);
+  }
+  free(codes), free(zeros), free(scales), free(half_zeros), free(of), free(a), free(b), free(x), free(c), free(d);
+}
+
+/* Products of tiles whose shape is drawn at random. */
+static void tiles(void) {
+  static const size_t sizes[] = {16, 32, 64, 96, 128, 256};
+  static const uint32_t highest[] = {0, 1, 3, 7, 15, 31, 63, 127, 255};
+  LatheTiles m;
+  memset(&m, 0, sizeof m);
+  m.bits = 1 + number(8);
+  const int kind = (int)number(6);
+  const int named = kind == 5;
+  if (named) m.bits = 4;
+  const size_t group = sizes[number(6)];
+  m.columns = 1 + number(600), m.rows = 1 + number(40), m.halves = group == 16;
+  size_t width = m.halves ? 32 : group % 128 == 0 ? 128 : group % 64 == 0 ? 64 : 32;
+  while (width > 32 && m.columns % width) width /= 2;
+  m.input_group = width, m.groups = (m.columns + width - 1) / width, m.span = m.halves ? 1 : group / width;
+  m.weight_groups = m.halves ? 2 * m.groups : (m.groups + m.span - 1) / m.span;
+  const size_t count = (m.rows + 15) / 16, padded = m.groups * width, all = 16 * count * m.weight_groups;
+  const size_t tokens = 1 + number(40), size = 16 * padded * m.bits / 8;
+  uint16_t *scales = halves(all, .1f), *minimums = halves(all, 1);
+  uint8_t *small = bytes(all, highest[m.bits] + 1), *table = bytes(16, 256);
+  int8_t *signs = (int8_t *)bytes(all, 127);
+  m.scales = scales, m.has_offset = 1, m.super_span = 1;
+  if (kind == 0 || named) m.zero = named ? 128 : (float)(1 << (m.bits - 1)), m.start = (int32_t)-m.zero, m.has_offset = 0;
+  if (kind == 1) m.zeros = small;
+  if (kind == 2) m.half_zeros = minimums;
+  if (kind == 3) m.minimums = minimums;
+  if (kind == 4) {
+    m.super_span = 8, m.supers = (m.weight_groups + 7) / 8, m.scale_codes = signs, m.minimums = minimums;
+    if (number(2)) m.nibbles = 1;
+    else m.minimum_codes = small;
+  }
+  if (named) m.table = table;
+  const int extreme = number(4) == 0;
+  uint8_t *codes = bytes(count * 16 * padded, highest[m.bits] + 1), *packed = room(count * size + 64);
+  if (extreme) memset(codes, (int)highest[m.bits], count * 16 * padded);
+  float *x = reals(tokens * m.columns, 3), *out[2];
+  for (int k = 0; k < 2; k++) {
+    const LatheKernels *set = k ? plain : fast;
+    for (size_t t = 0; t < count; t++) {
+      set->pack_tile(codes + t * 16 * padded, padded, m.bits, named, packed + t * size);
+    }
+    m.codes = packed;
+    const LatheTileInputs inputs = {
+      room(tokens * padded), room(4 * tokens * m.groups), room(8 * tokens * m.groups), room(8 * tokens * m.groups),
+      tokens};
+    set->pack_inputs(&m, x, tokens, &inputs);
+    out[k] = room(4 * tokens * m.rows);
+    set->multiply_tiles(&m, 0, count, &inputs, out[k], m.rows);
+    free(inputs.codes), free(inputs.scales), free(inputs.sums), free(inputs.starts);
+  }
+  equal("multiply_tiles", out[0], out[1], tokens * m.rows, 1e-5f);
+  free(scales), free(minimums), free(small), free(table), free(signs), free(codes), free(packed), free(x);
+  free(out[0]), free(out[1]);
+}
+
+static void lookups(size_t n, size_t group) {
+  const size_t groups = (n + group - 1) / group;
+  uint8_t *codes = bytes((n + 1) / 2, 256);
+  float *table = reals(16, 1), *scales = reals(groups, 1), *x = reals(n, 1), *a = room(4 * n), *b = room(4 * n);
+  const LatheLookupRow row = {codes, table, scales, 0, 0, 0, 0, 1, 0, group, n, 0, 0};
+  fast->decode_lookup(&row, a), plain->decode_lookup(&row, b);
+  equal("decode_lookup", a, b, n, 1e-6f);
+  const float u = fast->dot_lookup(&row, x) / (float)n, v = plain->dot_lookup(&row, x) / (float)n;
+  equal("dot_lookup", (float[]){u, 1}, (float[]){v, 1}, 2, 1e-5f);
+  free(codes), free(table), free(scales), free(x), free(a), free(b);
+}
+
+static void attention(size_t dim, size_t count) {
+  const size_t stride = 2 * dim;
+  float *keys = reals(count * stride, 1), *values = reals(count * stride, 1), *query = reals(dim, 1);
+  float *scores = room(4 * count), a[256], b[256], cosine[128], sine[128];
+  fast->attend(query, keys, values, count, stride, dim, .3f, scores, a);
+  plain->attend(query, keys, values, count, stride, dim, .3f, scores, b);
+  equal("attend", a, b, dim, 1e-5f);
+  for (size_t i = 0; i < dim / 2; i++) cosine[i] = cosf((float)i), sine[i] = sinf((float)i);
+  for (int interleaved = 0; interleaved < 2; interleaved++) {
+    memcpy(a, keys, 4 * dim), memcpy(b, keys, 4 * dim);
+    fast->rope(a, cosine, sine, 1, dim, interleaved), plain->rope(b, cosine, sine, 1, dim, interleaved);
+    equal("rope", a, b, dim, 1e-6f);
+  }
+  float *tile = reals(3 * count, 4), *copy = room(12 * count);
+  memcpy(copy, tile, 12 * count);
+  float peak[2][3] = {{-1, 0, 1}, {-1, 0, 1}}, sum[2][3] = {{1, 2, 3}, {1, 2, 3}}, correction[2][3];
+  fast->softmax_tile(tile, 3, count, count, (ptrdiff_t)count - 1, .5f, peak[0], sum[0], correction[0]);
+  plain->softmax_tile(copy, 3, count, count, (ptrdiff_t)count - 1, .5f, peak[1], sum[1], correction[1]);
+  equal("softmax_tile", tile, copy, 3 * count, 1e-5f);
+  equal("softmax_tile", sum[0], sum[1], 3, 1e-5f);
+  equal("softmax_tile", correction[0], correction[1], 3, 1e-5f);
+  free(keys), free(values), free(query), free(scores), free(tile), free(copy);
+}
+
+int main(void) {
+  const LatheKernels *const sets[] = {lathe_kernels_neon(), lathe_kernels_avx2(), lathe_kernels_avx512()};
+  plain = lathe_kernels_scalar();
+  int compared = 0;
+  for (size_t s = 0; s < sizeof sets / sizeof *sets; s++) {
+    if (!(fast = sets[s])) continue;
+    compared++;
+    checks = 0;
+    static const size_t lengths[] = {1, 7, 64, 133, 1000};
+    for (size_t i = 0; i < 5; i++) vectors(lengths[i]);
+    for (size_t kind = 0; kind < LATHE_STORED_COUNT; kind++) stored(kind);
+    for (uint32_t bits = 1; bits <= 8; bits++) {
+      for (int kind = 0; kind < 4; kind++) {
+        integers(bits, 32, 133, kind), integers(bits, 64, 640, kind), integers(bits, 1000, 1000, kind);
+      }
+    }
+    for (int i = 0; i < 600; i++) tiles();
+    lookups(133, 64), lookups(512, 64), lookups(640, 16);
+    attention(64, 1), attention(64, 37), attention(96, 130), attention(6, 9);
+    printf("%s: %d comparisons with %s\n", fast->name, checks, plain->name);
+  }
+  if (!compared) {
+    printf("this machine has no set but %s\n", plain->name);
+    return 66;
+  }
+  return failures > 0;
+}
