@@ -164,7 +164,7 @@ extension EncodedMatrix {
   ) {
     if tokens == 1 {
       // A small matrix is done before another thread has woken.
-      if count < 1 << 18 {
+      if byteCount < 1 << 16 {
         encoding.multiply(self, rows: 0..<rows, by: x, into: out, with: kernels)
         return
       }

@@ -1,0 +1,67 @@
+import Foundation
+import LatheEncoding
+import LatheEvaluate
+import LatheModel
+import LatheQuantize
+import LatheTensor
+import LatheTestSupport
+import LatheText
+import Testing
+
+/// What rounding a model's inputs to bytes costs, on a real model of four bits.
+@Suite struct RoundedInputTests {
+  static let path = TestData.packageFolder + "/Models/novella-6m"
+
+  static func quantized(_ grid: any Grid, team: ThreadTeam) throws -> Model {
+    try Model(reading: path).quantized(with: Recipe(method: RoundToNearest(), grid: grid), team: team)
+  }
+
+  @Test(
+    "at four and eight bits the divergence from exact products is below a thousandth of a nat",
+    arguments: [4, 8])
+  func divergence(bits: Int) throws {
+    let team = ThreadTeam(count: 2)
+    let exact = try Self.quantized(IntegerGrid(bits: bits, groupSize: 64), team: team)
+    let rounded = exact.prepared(for: .int8, team: team)
+    #expect(rounded.activations == .int8 && exact.activations == .float)
+    let text = try SelfWrittenText.write(exact, first: 1, count: 4, length: 256, seed: 3, threads: 2)
+    let result = try Perplexity(rounded, reference: exact, team: team)
+      .measure(text, protocolName: "self")
+    let divergence = try #require(result.divergence)
+    #expect(divergence.mean > 0 && divergence.mean < 1e-3)
+    // What goes back is what was.
+    let back = rounded.prepared(for: .float, team: team)
+    let a = Inference(exact, team: team), b = Inference(back, team: team)
+    #expect(a.logits(after: text[0], cache: a.makeCache()) == b.logits(after: text[0], cache: b.makeCache()))
+  }
+
+  @Test("the likeliest 64 tokens are the same after nine prompts of ten")
+  func greedy() throws {
+    let team = ThreadTeam(count: 2)
+    let exact = try Self.quantized(IntegerGrid(bits: 4, groupSize: 64), team: team)
+    let tokenizer = try Tokenizer.forModel(at: Self.path, override: nil)
+    let prompts = [
+      "The captain", "It was a dark night", "She looked at", "In the morning", "My dear", "The old house",
+      "He said nothing", "When the ship", "Of all the men", "There was once",
+    ]
+    var options = SamplingOptions()
+    options.temperature = 0
+    var same = 0
+    for prompt in prompts {
+      var texts: [[Int32]] = []
+      for activations in Activations.allCases {
+        let inference = Inference(exact.prepared(for: activations, team: team), team: team)
+        var ids: [Int32] = []
+        try inference.generate(
+          after: tokenizer.encode(prompt), limit: 64, sampling: options, end: []
+        ) {
+          ids.append($0)
+          return true
+        }
+        texts.append(ids)
+      }
+      if texts[0] == texts[1] { same += 1 }
+    }
+    #expect(same >= 9, "\(same) of \(prompts.count)")
+  }
+}
