@@ -4,10 +4,12 @@ extension EncodedMatrix {
   /// The matrix in tiles, for products with inputs rounded to bytes; nil where its encoding has no whole codes.
   ///
   /// Mapped pages are given up as they are done with, so that a weight is never held twice.
-  package func tiled(team: ThreadTeam, with kernels: Kernels = .best) -> Tiles? {
+  ///
+  /// - Parameter isDelicate: whether the inputs have heavy tails, and are to be rounded with more care.
+  package func tiled(isDelicate: Bool = false, team: ThreadTeam, with kernels: Kernels = .best) -> Tiles? {
     guard let tiling = encoding.tiling(columns: columns) else { return nil }
     return Tiles(
-      rows: rows, columns: columns, tiling: tiling, team: team, kernels: kernels,
+      rows: rows, columns: columns, tiling: tiling, isDelicate: isDelicate, team: team, kernels: kernels,
       read: { row, codes in encoding.readCodes(of: self, row: row, into: codes, with: kernels) },
       finished: releasePages)
   }

@@ -11,13 +11,15 @@ struct TileShape {
   var padded: Int { groups * inputGroup }
 
   /// Nil where groups are no multiple of 16 columns.
-  init?(columns: Int, tiling: Tiling) {
+  ///
+  /// - Parameter widest: the columns that may share an input's scale, 32 to 128.
+  init?(columns: Int, tiling: Tiling, widest: Int) {
     let isWholeRow = tiling.group >= columns
     let group = isWholeRow ? (columns + 31) / 32 * 32 : tiling.group
     guard group % 32 == 0 || group == 16, columns < 1 << 20 else { return nil }
     halves = group == 16
     // The widest input groups that fill the row, and a weight's group.
-    inputGroup = [128, 64, 32].first { group % $0 == 0 && columns % $0 == 0 } ?? 32
+    inputGroup = [128, 64, 32].first { $0 <= widest && group % $0 == 0 && columns % $0 == 0 } ?? 32
     groups = (columns + inputGroup - 1) / inputGroup
     span = halves ? 1 : group / inputGroup
     weightGroups = halves ? 2 * groups : (groups + span - 1) / span

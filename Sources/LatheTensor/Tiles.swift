@@ -10,6 +10,7 @@ package final class Tiles: @unchecked Sendable {
   package let columns: Int
   /// The bytes all tiles take.
   package let byteCount: Int
+  fileprivate let isDelicate: Bool
   private let kernels: Kernels
   private let memory: LargeMemory
   private let table: [UInt8]
@@ -18,14 +19,18 @@ package final class Tiles: @unchecked Sendable {
   /// Lays a matrix out.
   ///
   /// - Parameters:
+  ///   - isDelicate: whether the inputs have heavy tails: as few as may be share a scale, and a single vector is rounded
+  ///     twice, the second time what the first one left.
   ///   - read: fills in row number `row`, and returns false where it cannot.
   ///   - finished: hears of rows that will not be read again.
   package init?(
-    rows: Int, columns: Int, tiling: Tiling, team: ThreadTeam, kernels: Kernels = .best,
+    rows: Int, columns: Int, tiling: Tiling, isDelicate: Bool = false, team: ThreadTeam,
+    kernels: Kernels = .best,
     read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool, finished: (Range<Int>) -> Void = { _ in }
   ) {
-    guard let shape = TileShape(columns: columns, tiling: tiling) else { return nil }
-    (self.rows, self.columns, self.kernels) = (rows, columns, kernels)
+    guard let shape = TileShape(columns: columns, tiling: tiling, widest: isDelicate ? 32 : 128)
+    else { return nil }
+    (self.rows, self.columns, self.isDelicate, self.kernels) = (rows, columns, isDelicate, kernels)
     let tiles = (rows + 15) / 16
     var sections = Sections()
     let codes = sections.add(tiles * shape.padded / 32 * 64 * tiling.bits)
@@ -87,6 +92,18 @@ package final class Tiles: @unchecked Sendable {
     withLayout { layout in
       withUnsafePointer(to: target) { kernels.table.pointee.pack_inputs(layout, x, tokens, $0) }
     }
+  }
+
+  fileprivate func rest(
+    of x: UnsafePointer<Float>, _ rounded: LatheTileInputs, into rest: UnsafeMutablePointer<Float>
+  ) {
+    withLayout { layout in
+      withUnsafePointer(to: rounded) { kernels.table.pointee.input_rest(layout, x, $0, rest) }
+    }
+  }
+
+  fileprivate func add(_ b: UnsafePointer<Float>, to a: UnsafeMutablePointer<Float>) {
+    kernels.add(b, to: a, rows)
   }
 
   fileprivate func multiply(
@@ -170,12 +187,34 @@ extension Tiles {
   ) {
     var first = 0
     while first < products.count {
+      if tokens == 1, products[first].tiles.isDelicate {
+        multiplyDelicate(products[first], by: x, inputs: inputs, team: team)
+        first += 1
+        continue
+      }
       let key = products[first].tiles.inputs
       var end = first + 1
       while end < products.count, products[end].tiles.inputs == key { end += 1 }
       let packed = inputs.pack(x, tokens: tokens, for: products[first].tiles, team: team)
       multiply(products[first..<end], by: packed, team: team)
       first = end
+    }
+  }
+
+  /// One vector, rounded twice: the products with it and with what is left of it are added.
+  private static func multiplyDelicate(
+    _ product: (tiles: Tiles, out: UnsafeMutablePointer<Float>), by x: UnsafePointer<Float>,
+    inputs: TileInputs, team: ThreadTeam
+  ) {
+    let tiles = product.tiles, n = tiles.columns
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * n + 2 * tiles.rows) { memory in
+      guard let both = memory.baseAddress else { return }
+      both.update(from: x, count: n)
+      tiles.rest(of: x, inputs.pack(x, tokens: 1, for: tiles, team: team), into: both + n)
+      let packed = inputs.pack(both, tokens: 2, for: tiles, team: team), out = both + 2 * n
+      multiply([(tiles, out)], by: packed, team: team)
+      tiles.add(out + tiles.rows, to: out)
+      product.out.update(from: out, count: tiles.rows)
     }
   }
 

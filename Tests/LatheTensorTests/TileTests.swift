@@ -168,6 +168,30 @@ import Testing
     }
   }
 
+  @Test("a delicate matrix meets a vector rounded twice, which is all but exact", arguments: KernelTests.sets)
+  func delicate(name: String) throws {
+    let kernels = try KernelTests.set(name), team = ThreadTeam(count: 2)
+    let plain = Plain(rows: 37, columns: 288, tiling: Tiling(bits: 5, group: 96, offsets: .zeros))
+    let made = Tiles(
+      rows: 37, columns: 288, tiling: plain.tiling, isDelicate: true, team: team, kernels: kernels,
+      read: { plain.read($0, $1) })
+    let tiles = try #require(made)
+    let x = KernelTests.numbers(288, 7, scale: 3)
+    var out = [Float](repeating: .nan, count: 37)
+    out.withUnsafeMutableBufferPointer { out in
+      guard let out = out.baseAddress else { return }
+      Tiles.multiply([(tiles, out)], by: x, tokens: 1, inputs: TileInputs(), team: team)
+    }
+    for row in 0..<37 {
+      var sum = 0.0, size = 0.0
+      for j in 0..<288 {
+        sum += plain.value(row, j) * Double(x[j])
+        size += abs(plain.value(row, j) * Double(x[j]))
+      }
+      #expect(abs(Double(out[row]) - sum) <= 2e-5 * size)
+    }
+  }
+
   @Test("inputs of zeros, of no number and beyond all numbers give zeros, not traps", arguments: KernelTests.sets)
   func oddInputs(name: String) throws {
     let tiling = Tiling(bits: 4, group: 32, offsets: .constant(8))

@@ -199,6 +199,13 @@ static void pack_inputs(const LatheTiles *m, const float *x, size_t tokens, cons
   }
 }
 
+static void input_rest(const LatheTiles *m, const float *restrict x, const LatheTileInputs *rounded, float *restrict rest) {
+  for (size_t start = 0, g = 0; start < m->columns; start += m->input_group, g++) {
+    const size_t count = m->columns - start < m->input_group ? m->columns - start : m->input_group;
+    for (size_t i = start; i < start + count; i++) rest[i] = x[i] - (float)rounded->codes[i] * rounded->scales[g];
+  }
+}
+
 /* One tile of codes, a byte each, sixteen rows of `columns` (a multiple of 32), to planes. */
 static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bits, int has_table, uint8_t *restrict out) {
   (void)has_table;
