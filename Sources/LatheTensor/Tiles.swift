@@ -3,15 +3,15 @@ internal import CLatheKernels
 /// A weight matrix in tiles of sixteen rows, laid out for products with inputs rounded to bytes.
 ///
 /// The values are those of the matrix it was made of; inputs are rounded to a signed byte each, with a scale for each 32,
-/// 64 or 128 of them.
+/// 64 or 128 of them. Where weights come from memory, a few vectors take no longer twice: they are rounded, and what
+/// rounding left is rounded too, which leaves a hundredth of the error. A vector's products depend on no other one.
 package final class Tiles: @unchecked Sendable {
   // Written by `init` alone.
   package let rows: Int
   package let columns: Int
   /// The bytes all tiles take.
   package let byteCount: Int
-  fileprivate let isDelicate: Bool
-  private let kernels: Kernels
+  fileprivate let kernels: Kernels
   private let memory: LargeMemory
   private let table: [UInt8]
   let layout: LatheTiles
@@ -19,8 +19,7 @@ package final class Tiles: @unchecked Sendable {
   /// Lays a matrix out.
   ///
   /// - Parameters:
-  ///   - isDelicate: whether the inputs have heavy tails: as few as may be share a scale, and a single vector is rounded
-  ///     twice, the second time what the first one left.
+  ///   - isDelicate: whether the inputs have heavy tails: as few as may be share a scale.
   ///   - read: fills in row number `row`, and returns false where it cannot.
   ///   - finished: hears of rows that will not be read again.
   package init?(
@@ -30,7 +29,7 @@ package final class Tiles: @unchecked Sendable {
   ) {
     guard let shape = TileShape(columns: columns, tiling: tiling, widest: isDelicate ? 32 : 128)
     else { return nil }
-    (self.rows, self.columns, self.isDelicate, self.kernels) = (rows, columns, isDelicate, kernels)
+    (self.rows, self.columns, self.kernels) = (rows, columns, kernels)
     let tiles = (rows + 15) / 16
     var sections = Sections()
     let codes = sections.add(tiles * shape.padded / 32 * 64 * tiling.bits)
@@ -71,6 +70,10 @@ package final class Tiles: @unchecked Sendable {
   /// The bytes of one tile's codes.
   private var tileBytes: Int { layout.groups * layout.input_group / 32 * 64 * Int(layout.bits) }
 
+  /// The most vectors that are rounded twice: as many as a draft of four tokens verifies, but none where one bit a
+  /// weight lets arithmetic bind.
+  fileprivate var tokensRoundedTwice: Int { layout.bits > 1 ? 5 : 0 }
+
   /// What inputs look like that these tiles meet.
   fileprivate var inputs: InputKey {
     InputKey(
@@ -100,10 +103,6 @@ package final class Tiles: @unchecked Sendable {
     withLayout { layout in
       withUnsafePointer(to: rounded) { kernels.table.pointee.input_rest(layout, x, $0, rest) }
     }
-  }
-
-  fileprivate func add(_ b: UnsafePointer<Float>, to a: UnsafeMutablePointer<Float>) {
-    kernels.add(b, to: a, rows)
   }
 
   fileprivate func multiply(
@@ -138,7 +137,15 @@ package final class TileInputs {
   private var codes = AlignedMemory(0), scales = AlignedMemory(0), sums = AlignedMemory(0)
   private var starts = AlignedMemory(0)
 
+  private var spare = FloatBuffer(0)
+
   package init() {}
+
+  /// Memory for `count` numbers, valid until the next call.
+  fileprivate func scratch(_ count: Int) -> UnsafeMutablePointer<Float> {
+    if count > spare.count { spare = FloatBuffer(count) }
+    return spare.pointer
+  }
 
   private func reserve(_ tokens: Int, columns: Int) {
     // The last group of a row may be filled up to 128; there are two sums for each 32 columns at most.
@@ -187,34 +194,43 @@ extension Tiles {
   ) {
     var first = 0
     while first < products.count {
-      if tokens == 1, products[first].tiles.isDelicate {
-        multiplyDelicate(products[first], by: x, inputs: inputs, team: team)
-        first += 1
-        continue
-      }
       let key = products[first].tiles.inputs
       var end = first + 1
       while end < products.count, products[end].tiles.inputs == key { end += 1 }
+      if tokens <= products[first].tiles.tokensRoundedTwice {
+        multiplyTwice(products[first..<end], by: x, tokens: tokens, inputs: inputs, team: team)
+        first = end
+        continue
+      }
       let packed = inputs.pack(x, tokens: tokens, for: products[first].tiles, team: team)
       multiply(products[first..<end], by: packed, team: team)
       first = end
     }
   }
 
-  /// One vector, rounded twice: the products with it and with what is left of it are added.
-  private static func multiplyDelicate(
-    _ product: (tiles: Tiles, out: UnsafeMutablePointer<Float>), by x: UnsafePointer<Float>,
-    inputs: TileInputs, team: ThreadTeam
+  /// Vectors rounded twice: the products with them and with what is left of them are added.
+  private static func multiplyTwice(
+    _ products: ArraySlice<(tiles: Tiles, out: UnsafeMutablePointer<Float>)>, by x: UnsafePointer<Float>,
+    tokens: Int, inputs: TileInputs, team: ThreadTeam
   ) {
-    let tiles = product.tiles, n = tiles.columns
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: 2 * n + 2 * tiles.rows) { memory in
-      guard let both = memory.baseAddress else { return }
-      both.update(from: x, count: n)
-      tiles.rest(of: x, inputs.pack(x, tokens: 1, for: tiles, team: team), into: both + n)
-      let packed = inputs.pack(both, tokens: 2, for: tiles, team: team), out = both + 2 * n
-      multiply([(tiles, out)], by: packed, team: team)
-      tiles.add(out + tiles.rows, to: out)
-      product.out.update(from: out, count: tiles.rows)
+    guard let first = products.first?.tiles else { return }
+    let n = first.columns, rows = products.reduce(0) { $0 + $1.tiles.rows }
+    let both = inputs.scratch(2 * tokens * (n + rows))
+    both.update(from: x, count: tokens * n)
+    let packed = inputs.pack(x, tokens: tokens, for: first, team: team)
+    first.rest(of: x, packed, into: both + tokens * n)
+    let twice = inputs.pack(both, tokens: 2 * tokens, for: first, team: team)
+    var out = both + 2 * tokens * n
+    var parts: [(tiles: Tiles, out: UnsafeMutablePointer<Float>)] = []
+    for product in products {
+      parts.append((product.tiles, out))
+      out += 2 * tokens * product.tiles.rows
+    }
+    multiply(parts[...], by: twice, team: team)
+    for (product, part) in zip(products, parts) {
+      let count = tokens * product.tiles.rows
+      first.kernels.add(part.out + count, to: part.out, count)
+      product.out.update(from: part.out, count: count)
     }
   }
 

@@ -132,8 +132,10 @@ import Testing
       }
     }
     for t in 0..<tokens {
-      let input = Plain.rounded(
-        x[t * columns..<(t + 1) * columns], group: Self.inputGroup(tiling, columns))
+      // A few vectors are rounded twice: all but exactly.
+      let vector = x[t * columns..<(t + 1) * columns]
+      let isTwice = tokens <= 5 && tiling.bits > 1
+      let input = isTwice ? vector.map(Double.init) : Plain.rounded(vector, group: Self.inputGroup(tiling, columns))
       for row in 0..<rows {
         var sum = 0.0, size = 0.0
         for j in 0..<columns {
@@ -143,7 +145,7 @@ import Testing
         }
         let found = Double(out[t * rows + row])
         #expect(
-          abs(found - sum) <= 1e-5 * size + 1e-6, "\(tiling), row \(row), token \(t): \(found) where \(sum) is due")
+          abs(found - sum) <= (isTwice ? 1e-4 : 1e-5) * size + 1e-6, "\(tiling), row \(row), token \(t): \(found) where \(sum) is due")
       }
     }
   }
@@ -168,27 +170,37 @@ import Testing
     }
   }
 
-  @Test("a delicate matrix meets a vector rounded twice, which is all but exact", arguments: KernelTests.sets)
-  func delicate(name: String) throws {
+  @Test("a few vectors are rounded twice, which is all but exact, and alike alone and together", arguments: KernelTests.sets)
+  func twice(name: String) throws {
     let kernels = try KernelTests.set(name), team = ThreadTeam(count: 2)
     let plain = Plain(rows: 37, columns: 288, tiling: Tiling(bits: 5, group: 96, offsets: .zeros))
     let made = Tiles(
       rows: 37, columns: 288, tiling: plain.tiling, isDelicate: true, team: team, kernels: kernels,
       read: { plain.read($0, $1) })
     let tiles = try #require(made)
-    let x = KernelTests.numbers(288, 7, scale: 3)
-    var out = [Float](repeating: .nan, count: 37)
-    out.withUnsafeMutableBufferPointer { out in
-      guard let out = out.baseAddress else { return }
-      Tiles.multiply([(tiles, out)], by: x, tokens: 1, inputs: TileInputs(), team: team)
-    }
-    for row in 0..<37 {
-      var sum = 0.0, size = 0.0
-      for j in 0..<288 {
-        sum += plain.value(row, j) * Double(x[j])
-        size += abs(plain.value(row, j) * Double(x[j]))
+    let x = KernelTests.numbers(5 * 288, 7, scale: 3)
+    func products(_ tokens: Range<Int>) -> [Float] {
+      var out = [Float](repeating: .nan, count: tokens.count * 37)
+      out.withUnsafeMutableBufferPointer { out in
+        x.withUnsafeBufferPointer { x in
+          guard let out = out.baseAddress, let x = x.baseAddress else { return }
+          Tiles.multiply(
+            [(tiles, out)], by: x + tokens.lowerBound * 288, tokens: tokens.count, inputs: TileInputs(), team: team)
+        }
       }
-      #expect(abs(Double(out[row]) - sum) <= 2e-5 * size)
+      return out
+    }
+    let together = products(0..<5)
+    for t in 0..<5 {
+      #expect(products(t..<t + 1) == Array(together[37 * t..<37 * (t + 1)]))
+      for row in 0..<37 {
+        var sum = 0.0, size = 0.0
+        for j in 0..<288 {
+          sum += plain.value(row, j) * Double(x[t * 288 + j])
+          size += abs(plain.value(row, j) * Double(x[t * 288 + j]))
+        }
+        #expect(abs(Double(together[37 * t + row]) - sum) <= 2e-5 * size)
+      }
     }
   }
 

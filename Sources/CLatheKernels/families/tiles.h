@@ -200,9 +200,18 @@ static void pack_inputs(const LatheTiles *m, const float *x, size_t tokens, cons
 }
 
 static void input_rest(const LatheTiles *m, const float *restrict x, const LatheTileInputs *rounded, float *restrict rest) {
-  for (size_t start = 0, g = 0; start < m->columns; start += m->input_group, g++) {
-    const size_t count = m->columns - start < m->input_group ? m->columns - start : m->input_group;
-    for (size_t i = start; i < start + count; i++) rest[i] = x[i] - (float)rounded->codes[i] * rounded->scales[g];
+  const size_t padded = m->groups * m->input_group;
+  for (size_t done = 0, now; done < rounded->tokens; done += now) {
+    now = tile_tokens(rounded->tokens - done);
+    const int8_t *codes = rounded->codes + done * padded;
+    const float *scales = rounded->scales + done * m->groups;
+    for (size_t t = 0; t < now; t++) {
+      const size_t row = (done + t) * m->columns;
+      for (size_t i = 0; i < m->columns; i++) {
+        const float scale = scales[i / m->input_group * now + t];
+        rest[row + i] = x[row + i] - (float)codes[4 * (i / 4 * now + t) + i % 4] * scale;
+      }
+    }
   }
 }
 

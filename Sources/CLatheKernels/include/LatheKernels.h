@@ -248,7 +248,7 @@ typedef struct {
   /// codes, and groups scales, twice as many sums and starts a token.
   void (*_Nonnull pack_inputs)(
     const LatheTiles *_Nonnull m, const float *_Nonnull x, size_t tokens, const LatheTileInputs *_Nonnull to);
-  /// What rounding one vector for tiles of the shape of `m` left: x - scale · code, `columns` numbers.
+  /// What rounding vectors for tiles of the shape of `m` left: x - scale · code, `columns` numbers for each token.
   void (*_Nonnull input_rest)(
     const LatheTiles *_Nonnull m, const float *_Nonnull x, const LatheTileInputs *_Nonnull rounded, float *_Nonnull rest);
   /// out[t · stride + row] = row · x[t] for the rows of `count` tiles from number `first` on.
