@@ -17,6 +17,8 @@ public final class Inference {
   let rotary: RotaryTable
   let attention: Attention
   private(set) var scratch: Scratch
+  /// Told after each step what it was; nil costs nothing.
+  package var stepTimer: ((StepGroup) -> Void)?
 
   /// A run of `model`.
   public init(_ model: Model, team: ThreadTeam) {
@@ -84,6 +86,7 @@ public final class Inference {
         with: .best)
     }
     model.residualRotation?.apply(to: out, count: tokens.count)
+    stepTimer?(.ends)
   }
 
   /// The hidden states after the last block; valid until the next call.
@@ -106,6 +109,7 @@ public final class Inference {
     model.residualRotation?.invert(hidden, count: tokens)
     normalize(hidden, model.finalNorm, tokens, into: hidden)
     model.effectiveHead(hidden, tokens: tokens, into: out, team: team)
+    stepTimer?(.ends)
   }
 
   func reserve(_ tokens: Int) {

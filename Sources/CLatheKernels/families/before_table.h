@@ -6,6 +6,7 @@
 #include "codebooks.h"
 #include "integer.h"
 #include "activations.h"
+#include "rates.h"
 #include "lookup.h"
 #include "lanes.h"
 #include "blocks.h"
