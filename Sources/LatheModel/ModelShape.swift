@@ -32,6 +32,7 @@ public struct ModelShape: Sendable, Hashable {
     guard file.hasSuffix(".json"), FileManager.default.fileExists(atPath: file) else {
       let model = try Model(reading: text)
       self.init(name: text, architecture: model.architecture, configuration: model.configuration)
+      try checkSize()
       return
     }
     let (architecture, configuration) = try HuggingFaceDialect.configuration(
@@ -42,6 +43,20 @@ public struct ModelShape: Sendable, Hashable {
       throw error.located(at: file)
     }
     self.init(name: text, architecture: architecture, configuration: configuration)
+    try checkSize()
+  }
+
+  /// Refuses sizes that are in range one by one, but not together.
+  private func checkSize() throws(Problem) {
+    let c = configuration
+    var count = 2 * Double(c.vocabularySize) * Double(c.hiddenSize)
+    for role in Role.allCases {
+      let (rows, columns) = c.shape(of: role)
+      count += Double(c.layers) * Double(rows) * Double(columns)
+    }
+    guard count < 0x1p47 else {
+      throw Problem(.badData, "a model of \(count) weights is out of range", at: name)
+    }
   }
 
   private static var cure: String { "known are \(all.map(\.name).joined(separator: ", ")), or a config.json" }

@@ -53,11 +53,6 @@ struct Bench: ParsableCommand {
     let version = Lathe.configuration.version
     let progress = ProgressLine("repetition", total: sweep.total(models: models.count))
     var done = 0, rows: [BenchRow] = []
-    if !json, output == .md {
-      Output.line("\(Machine.processor), \(Machine.cores) cores, \(Format.bytes(Machine.memory))")
-      Output.line("lathe \(version) \(Machine.build), \(Kernels.best.name) kernels, float activations")
-      Output.line()
-    }
     for model in models {
       try sweep.run(at: model) {
         progress.update(done, $0)
@@ -75,7 +70,11 @@ struct Bench: ParsableCommand {
   private func print(_ row: BenchRow, isFirst: Bool, _ sweep: BenchSweep, _ version: String) {
     switch output {
     case .md:
-      if isFirst { Output.line(BenchRow.markdownHeading(sweep)) }
+      if isFirst {
+        Output.line("\(Machine.processor), \(Machine.cores) cores, \(Format.bytes(Machine.memory))")
+        Output.line("lathe \(version) \(Machine.build), \(Kernels.best.name) kernels, float activations")
+        Output.line("\n" + BenchRow.markdownHeading(sweep))
+      }
       Output.line(row.markdown(sweep))
     case .csv:
       if isFirst { Output.line(row.csvHeading(version: version)) }

@@ -9,14 +9,16 @@ struct Plan: ParsableCommand {
     abstract: "Foretell where a model fits and how fast it would run, without its weights.",
     usage: "lathe plan <shape> [<options>]",
     discussion: """
+      Shapes known by name: \(ModelShape.all.map(\.name).joined(separator: ", ")).
+
       For each width of a code: the real bits, the bytes of the weights, and for each device whether weights and \
       cache fit its memory, the tokens a second when it reads or computes as fast as its data sheet says, and which \
-      of the two it waits for. The machine at work is measured, and its figures are what this program's kernels \
+      of the two it waits for. A token is written with the whole context in the cache. The machine at work is measured, and its figures are what this program's kernels \
       reach; the others' are bounds no program passes.
       """)
 
   @Argument(
-    help: "A config.json, a model, or one of \(ModelShape.all.map(\.name).joined(separator: ", ")).")
+    help: "A config.json, a model, or a shape by name.")
   var shape: String
   @Option(
     help: ArgumentHelp(
@@ -53,10 +55,11 @@ struct Plan: ParsableCommand {
     }
     let devices = try Device.devices(named: device, team: common.makeTeam())
     if common.json { return try Output.json(report(shape, request, footprints, devices)) }
-    let cache = Footprint.cacheBytes(shape.configuration, context: request.context, bits: cacheBits)
+    let cache =
+      Double(batch) * Footprint.cacheBytes(shape.configuration, context: request.context, bits: cacheBits)
     Output.line(
       "\(self.shape): context \(request.context), \(batch) sequence\(batch == 1 ? "" : "s"), prompt \(prompt);"
-        + " cache \(Format.bytes(Int(cache) * batch))")
+        + " cache \(Format.bytes(Int(min(cache, 1e18))))")
     for device in devices { show(device, shape, request, footprints) }
   }
 
@@ -70,14 +73,17 @@ struct Plan: ParsableCommand {
     Output.line("   bits   real     weights  fits  decode/s  waits for   prefill/s  waits for")
     for footprint in footprints {
       let prediction = Prediction(footprint, shape.configuration, on: device, for: request)
-      let fits = prediction.fits
-      Output.line(
+      let head =
         Self.pad(Self.bits(footprint.bits), 7) + Self.pad(Format.number(footprint.bitsPerWeight, 3), 7)
-          + Self.pad(Format.bytes(footprint.weightBytes), 12) + Self.pad(fits ? "yes" : "no", 6)
-          + Self.pad(fits ? Self.speed(prediction.decode) : "-", 10) + "  "
-          + Self.word(fits ? prediction.decodeBound.rawValue : "", 10)
-          + Self.pad(fits ? Self.speed(prediction.prefill) : "-", 11) + "  "
-          + (fits ? prediction.prefillBound.rawValue : ""))
+        + Self.pad(Format.bytes(footprint.weightBytes), 12)
+      guard prediction.fits else {
+        Output.line(head + "    no")
+        continue
+      }
+      Output.line(
+        head + "   yes" + Self.pad(Self.speed(prediction.decode), 10) + "  "
+          + Self.word(prediction.decodeBound.rawValue, 10) + Self.pad(Self.speed(prediction.prefill), 11)
+          + "  " + prediction.prefillBound.rawValue)
     }
   }
 

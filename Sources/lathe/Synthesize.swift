@@ -10,12 +10,14 @@ struct Synthesize: ParsableCommand {
     abstract: "Write a model of random weights and a real shape, to measure speed and memory with.",
     usage: "lathe synthesize <shape> <out> [<options>]",
     discussion: """
+      Shapes known by name: \(ModelShape.all.map(\.name).joined(separator: ", ")).
+
       The weights mean nothing; their sizes, layouts and statistics are a real model's. Nothing but one weight is \
       held in memory. phi-3-mini's fused projections are written as the separate ones they are made of.
       """)
 
   @Argument(
-    help: "One of \(ModelShape.all.map(\.name).joined(separator: ", ")), a config.json, or a model.")
+    help: "A shape by name, a config.json, or a model.")
   var shape: String
   @Argument(help: "The folder (or, with --format gguf, the file) to write.") var out: String
   @Option(

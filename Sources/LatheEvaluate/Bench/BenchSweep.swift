@@ -72,10 +72,14 @@ public struct BenchSweep: Sendable {
     // Times and memory of a model alone are taken before the meter's buffer is there.
     var meter: StreamMeter?
     var firstToken = 0.0, peak = 0
+    var teams: [Int: ThreadTeam] = [:]
     for combination in combinations {
-      let setting = Setting(combination), team = ThreadTeam(count: setting[.threads])
+      let setting = Setting(combination)
+      let team = teams[setting[.threads]] ?? ThreadTeam(count: setting[.threads])
+      teams[setting[.threads]] = team
       let inference = Inference(model, team: team)
       for test in tests {
+        try checkMemory(model.configuration, tokens: setting[.depth] + test.tokens)
         let cache = inference.makeCache(capacity: setting[.depth] + test.tokens)
         if setting[.depth] > 0 { _ = SpeedTest.prompt(setting[.depth]).seconds(inference, cache) }
         _ = test.seconds(inference, cache)
@@ -98,6 +102,16 @@ public struct BenchSweep: Sendable {
             rates: rates, streamRate: streams.median, firstTokenSeconds: firstToken, peakMemory: peak))
       }
     }
+  }
+
+  /// Refuses a cache that no memory holds.
+  private func checkMemory(_ c: Configuration, tokens: Int) throws(Problem) {
+    let needed = Footprint.cacheBytes(c, context: tokens, bits: 32)
+    guard needed > Double(Machine.memory) else { return }
+    throw Problem(
+      .usage,
+      "the cache of \(tokens) tokens takes \(Int(needed / 0x1p30)) GiB, more than the machine has",
+      cure: "give a smaller --depth, --prompt or --generate")
   }
 
   /// From the start of reading the model to the first logits: less what a writing test wrote after them.

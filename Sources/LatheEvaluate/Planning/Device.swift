@@ -31,15 +31,18 @@ public struct Device: Codable, Hashable, Sendable {
   public struct Efficiency: Codable, Hashable, Sendable {
     /// The share of the bandwidth while one token after another is written.
     public var memory: Double
-    /// The share of the arithmetic rate while a prompt is read.
-    public var arithmetic: Double
+    /// The share of the rate of 16-bit products while a prompt is read.
+    public var half: Double
+    /// The share of the rate of 8-bit products while a prompt is read.
+    public var integer: Double
 
     /// All that the data sheet has.
-    public static let roofline = Efficiency(memory: 1, arithmetic: 1)
+    public static let roofline = Efficiency(memory: 1, half: 1, integer: 1)
 
-    /// What the kernels of this program reach on processors: `lathe bench` against the rates measured beside it, at
-    /// 4 and 8 bits of a model of a billion weights. To be measured again whenever kernels change.
-    public static let ownKernels = Efficiency(memory: 0.9, arithmetic: 0.6)
+    /// What the kernels of this program reach: `lathe bench` against the rates measured beside it, on models of a
+    /// billion weights that no cache holds, at 16 bits for `half`, at 4 and 8 bits for the others. To be measured again
+    /// whenever kernels change.
+    public static let ownKernels = Efficiency(memory: 0.9, half: 0.6, integer: 0.6)
   }
 
   /// The devices known. A new one is one entry here: figures of the maker's data sheets, without sparsity.
@@ -48,8 +51,8 @@ public struct Device: Codable, Hashable, Sendable {
       name: "iphone-14", title: "iPhone 14 (A15)", memory: 6e9, bandwidth: 34.1e9, halfRate: 15.8e12,
       integerRate: 15.8e12,
       source:
-        "Apple, A15: 15.8·10¹² operations a second (kind not told; taken for both); 6 GB of LPDDR4X-4266"
-        + " on 64 bits; an app gets part of the memory",
+        "Apple, A15: 15.8·10¹² operations a second (of which kind is not told; taken for both); teardowns:"
+        + " 6 GB of LPDDR4X-4266 on 64 bits, of which an app gets a part",
       efficiency: .roofline),
     Device(
       name: "laptop", title: "MacBook Air (M2)", memory: 16e9, bandwidth: 100e9, halfRate: 3.6e12,
@@ -75,7 +78,6 @@ public struct Device: Codable, Hashable, Sendable {
   /// The machine at work, its rates measured now.
   public static func measured(team: ThreadTeam) -> Device {
     let meter = StreamMeter(team: team)
-    // The best of several: other programs only take away.
     let bandwidth = (0..<7).map { _ in meter.measure(team: team) }.median
     let rates = ArithmeticRates.measure(team: team)
     return Device(

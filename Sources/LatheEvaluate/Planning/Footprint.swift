@@ -23,7 +23,8 @@ public struct Footprint: Hashable, Sendable {
     self.bits = bits
     let body = try Self.encoding(bits, groupSize), ends = try Self.encoding(headBits ?? bits, groupSize)
     let c = shape.configuration
-    var norms = 4 * c.hiddenSize * (2 * c.layers + 1), all = 0, embedding = 0, count = 0, products = 0
+    let norms = 4 * c.hiddenSize * (2 * c.layers + 1)
+    var all = 0, embedding = 0, count = 0, products = 0
     for weight in shape.weights(shape.architecture.tensorNames) {
       let encoding = weight.site == nil ? ends : body
       let bytes = try encoding.parts(rows: weight.rows, columns: weight.columns).reduce(0) {
@@ -35,8 +36,8 @@ public struct Footprint: Hashable, Sendable {
     }
     bitsPerWeight = Double(8 * all) / Double(count)
     weightBytes = all + norms
-    if !c.tiesEmbeddings { norms -= embedding - embedding / c.vocabularySize }
-    bytesPerToken = all + norms
+    let unread = c.tiesEmbeddings ? 0 : embedding - embedding / c.vocabularySize
+    bytesPerToken = weightBytes - unread
     (blockProducts, headProducts) = (products, c.vocabularySize * c.hiddenSize)
   }
 
@@ -104,9 +105,11 @@ public struct Prediction: Hashable, Sendable {
   public init(
     _ footprint: Footprint, _ c: Configuration, on device: Device, for request: PlanRequest
   ) {
+    let efficiency = device.efficiency
     let rate =
-      (footprint.bits <= 8 ? device.integerRate : device.halfRate) * device.efficiency.arithmetic
-    let bandwidth = device.bandwidth * device.efficiency.memory
+      footprint.bits <= 8
+      ? device.integerRate * efficiency.integer : device.halfRate * efficiency.half
+    let bandwidth = device.bandwidth * efficiency.memory
     cacheBytes =
       Double(request.batch)
       * Footprint.cacheBytes(c, context: request.context, bits: request.cacheBits)
