@@ -77,14 +77,13 @@ public struct BenchSweep: Sendable {
       let setting = Setting(combination)
       let team = teams[setting[.threads]] ?? ThreadTeam(count: setting[.threads])
       teams[setting[.threads]] = team
-      let inference = Inference(model, team: team)
+      let inference = setting.makeInference(model, team)
       for test in tests {
-        try checkMemory(model.configuration, tokens: setting[.depth] + test.tokens)
-        let cache = inference.makeCache(capacity: setting[.depth] + test.tokens)
+        let cache = try setting.makeCache(inference, capacity: setting[.depth] + test.tokens)
         if setting[.depth] > 0 { _ = SpeedTest.prompt(setting[.depth]).seconds(inference, cache) }
         _ = test.seconds(inference, cache)
         if meter == nil {
-          firstToken = try firstTokenSeconds(test, clock.now - start, inference)
+          firstToken = try firstTokenSeconds(test, clock.now - start, inference, setting)
           peak = Speed.peakMemory
         }
         let stream = meter ?? StreamMeter(count: streamBytes, team: team)
@@ -104,23 +103,14 @@ public struct BenchSweep: Sendable {
     }
   }
 
-  /// Refuses a cache that no memory holds.
-  private func checkMemory(_ c: Configuration, tokens: Int) throws(Problem) {
-    let needed = Footprint.cacheBytes(c, context: tokens, bits: 32)
-    guard needed > Double(Machine.memory) else { return }
-    throw Problem(
-      .usage,
-      "the cache of \(tokens) tokens takes \(Int(needed / 0x1p30)) GiB, more than the machine has",
-      cure: "give a smaller --depth, --prompt or --generate")
-  }
-
   /// From the start of reading the model to the first logits: less what a writing test wrote after them.
-  private func firstTokenSeconds(_ test: SpeedTest, _ passed: Duration, _ inference: Inference) throws
-    -> Double
-  {
+  private func firstTokenSeconds(
+    _ test: SpeedTest, _ passed: Duration, _ inference: Inference, _ setting: Setting
+  ) throws(Problem) -> Double {
     let seconds = passed / .seconds(1)
     guard case .generate(let count) = test, count > 1 else { return seconds }
-    return seconds - SpeedTest.generate(count - 1).seconds(inference, inference.makeCache(capacity: count))
+    let cache = try setting.makeCache(inference, capacity: count)
+    return max(0, seconds - SpeedTest.generate(count - 1).seconds(inference, cache))
   }
 
   /// Where each group of weights' time goes while one token after another is written, under the first combination.
@@ -130,8 +120,7 @@ public struct BenchSweep: Sendable {
     let setting = Setting(combinations[0]), team = ThreadTeam(count: setting[.threads])
     let model = try Model(reading: path)
     let meter = StreamMeter(count: streamBytes, team: team)
-    return Roofline(
-      model, Inference(model, team: team), depth: setting[.depth], tokens: tokens, meter: meter)
+    return try Roofline(model, setting.makeInference(model, team), setting, tokens: tokens, meter: meter)
   }
 }
 
@@ -144,6 +133,25 @@ struct Setting {
   subscript(_ dimension: BenchDimension) -> Int {
     BenchDimension.all.firstIndex(of: dimension).map { values[$0] } ?? 0
   }
+
+  /// A run of `model` under this setting.
+  func makeInference(_ model: Model, _ team: ThreadTeam) -> Inference { Inference(model, team: team) }
+
+  /// An empty cache under this setting.
+  ///
+  /// - Throws: `Problem` of kind `usage` where no memory holds it.
+  func makeCache(_ inference: Inference, capacity: Int) throws(Problem) -> KeyValueCache {
+    let needed = Footprint.cacheBytes(inference.configuration, context: capacity, bits: cacheBits)
+    guard needed < Double(Machine.memory) else {
+      throw Problem(
+        .usage, "a cache of \(capacity) tokens takes more than the machine's memory",
+        cure: "give a smaller --depth, --prompt or --generate")
+    }
+    return inference.makeCache(capacity: capacity)
+  }
+
+  /// The bits of an element of keys and values.
+  var cacheBits: Double { 32 }
 
   /// The test's name, its depth with it.
   func name(of test: SpeedTest) -> String {

@@ -22,8 +22,11 @@ public struct Roofline: Sendable {
   /// The bytes a second that all threads together read from memory, beside the test.
   public let streamRate: Double
 
-  init(_ model: Model, _ inference: Inference, depth: Int, tokens: Int, meter: StreamMeter) {
-    let cache = inference.makeCache(capacity: depth + 2 * tokens)
+  init(
+    _ model: Model, _ inference: Inference, _ setting: Setting, tokens: Int, meter: StreamMeter
+  ) throws(Problem) {
+    let depth = setting[.depth]
+    let cache = try setting.makeCache(inference, capacity: depth + 2 * tokens)
     if depth > 0 { _ = SpeedTest.prompt(depth).seconds(inference, cache) }
     _ = SpeedTest.generate(tokens).seconds(inference, cache)
     cache.truncate(to: depth)
@@ -43,9 +46,9 @@ public struct Roofline: Sendable {
     let rate = streams.median
     var bytes = model.weightBytesPerToken.mapValues(Double.init)
     // On average half of what is written is in the cache already.
-    let c = model.configuration
+    let context = Double(depth) + Double(tokens) / 2
     bytes[.attention] =
-      (Double(depth) + Double(tokens) / 2) * Double(2 * c.layers * c.keyValueWidth * MemoryLayout<Float>.size)
+      context * Footprint.cacheBytes(model.configuration, context: 1, bits: setting.cacheBits)
     var lines = StepGroup.allCases.map { group in
       Line(
         name: group.rawValue, bytes: bytes[group] ?? 0, bound: (bytes[group] ?? 0) / rate,
