@@ -31,7 +31,7 @@ struct Plan: ParsableCommand {
   @Option(help: ArgumentHelp("The width of embedding and head, where another.", valueName: "b"))
   var headBits: Double?
   @Option(help: ArgumentHelp("The bits of an element of keys and values: 4, 8, 16, 32.", valueName: "b"))
-  var cacheBits: Double = 16
+  var cacheBits = 16
   @Option(
     help: ArgumentHelp(
       "A device: \(([Device.ownName] + Device.known.map(\.name)).joined(separator: ", ")) (default: all).",
@@ -49,14 +49,15 @@ struct Plan: ParsableCommand {
     let shape = try ModelShape(named: self.shape)
     let request = try PlanRequest(
       context: context ?? min(4096, shape.configuration.contextLength), batch: batch, prompt: prompt,
-      cacheBits: cacheBits)
+      cacheBits: Double(cacheBits))
     let footprints = try Self.widths.map {
       try Footprint(shape, bits: $0, groupSize: groupSize == 0 ? nil : groupSize, headBits: headBits)
     }
     let devices = try Device.devices(named: device, team: common.makeTeam())
     if common.json { return try Output.json(report(shape, request, footprints, devices)) }
     let cache =
-      Double(batch) * Footprint.cacheBytes(shape.configuration, context: request.context, bits: cacheBits)
+      Double(batch)
+      * Footprint.cacheBytes(shape.configuration, context: request.context, bits: Double(cacheBits))
     Output.line(
       "\(self.shape): context \(request.context), \(batch) sequence\(batch == 1 ? "" : "s"), prompt \(prompt);"
         + " cache \(Format.bytes(Int(min(cache, 1e18))))")
