@@ -14,7 +14,7 @@ public struct SpeedResult: Codable, Hashable, Sendable {
     case prefillDeviation = "prefill_deviation"
     case decode = "decode_tokens_per_second"
     case decodeDeviation = "decode_deviation"
-    case prompt, generated, repetitions, threads, kernels
+    case prompt, generated, repetitions, threads, kernel
     case peakMemory = "peak_memory_bytes"
   }
   /// Tokens a second while reading a prompt: the median of the repetitions.
@@ -34,7 +34,7 @@ public struct SpeedResult: Codable, Hashable, Sendable {
   /// The number of threads.
   public var threads: Int
   /// The instruction set of the kernels.
-  public var kernels: String
+  public var kernel: String
   /// The most memory the process has held so far, in bytes.
   public var peakMemory: Int
 }
@@ -54,26 +54,26 @@ public enum Speed {
     }
     guard prompt <= 1 << 20, generate <= 1 << 20 else { throw Problem(.usage, "more than 1,048,576 tokens") }
     let inference = Inference(model, team: team)
-    let vocabulary = Int32(clamping: model.configuration.vocabularySize)
-    let tokens = (0..<prompt).map { Int32($0) % vocabulary }
     var prefills: [Double] = [], decodes: [Double] = []
-    let clock = ContinuousClock()
     for repetition in 0...repetitions {
-      var cache = inference.makeCache(capacity: prompt)
-      let reading = clock.measure { _ = inference.logits(after: tokens, cache: cache) }
-      cache = inference.makeCache(capacity: generate)
-      let writing = clock.measure {
-        for i in 0..<generate { _ = inference.logits(after: [Int32(i) % vocabulary], cache: cache) }
-      }
+      let reading = SpeedTest.prompt(prompt).seconds(inference, inference.makeCache(capacity: prompt))
+      let writing = SpeedTest.generate(generate).seconds(inference, inference.makeCache(capacity: generate))
       guard repetition > 0 else { continue }
-      prefills.append(Double(prompt) / (reading / .seconds(1)))
-      decodes.append(Double(generate) / (writing / .seconds(1)))
+      prefills.append(Double(prompt) / reading)
+      decodes.append(Double(generate) / writing)
       progress(repetition)
     }
     return SpeedResult(
-      prefill: median(prefills), prefillDeviation: deviation(prefills), decode: median(decodes),
-      decodeDeviation: deviation(decodes), prompt: prompt, generated: generate, repetitions: repetitions,
-      threads: team.count, kernels: Kernels.best.name, peakMemory: peakMemory)
+      prefill: prefills.median, prefillDeviation: prefills.deviation, decode: decodes.median,
+      decodeDeviation: decodes.deviation, prompt: prompt, generated: generate, repetitions: repetitions,
+      threads: team.count, kernel: Kernels.best.name, peakMemory: peakMemory)
+  }
+
+  /// Begins anew to watch for `peakMemory`, where the system allows it.
+  package static func resetPeakMemory() {
+    guard let file = fopen("/proc/self/clear_refs", "w") else { return }
+    fputs("5", file)
+    fclose(file)
   }
 
   /// The most memory the process has held so far, in bytes.
@@ -87,16 +87,52 @@ public enum Speed {
     return usage.ru_maxrss * 1024
     #endif
   }
+}
 
-  private static func median(_ values: [Double]) -> Double {
-    let sorted = values.sorted()
-    let middle = sorted.count / 2
-    return sorted.count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+/// One thing whose speed is measured.
+package enum SpeedTest: Hashable, Sendable {
+  /// Reading so many tokens at once.
+  case prompt(Int)
+  /// Writing so many tokens one by one.
+  case generate(Int)
+
+  /// The tokens read or written.
+  package var tokens: Int {
+    switch self {
+    case .prompt(let count), .generate(let count): count
+    }
   }
 
-  private static func deviation(_ values: [Double]) -> Double {
-    guard values.count > 1 else { return 0 }
-    let mean = values.reduce(0, +) / Double(values.count)
-    return (values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count - 1)).squareRoot()
+  /// The seconds it takes on top of what `cache` holds. Tokens are arbitrary: speed does not depend on them.
+  package func seconds(_ inference: Inference, _ cache: KeyValueCache) -> Double {
+    let vocabulary = Int32(clamping: inference.configuration.vocabularySize), clock = ContinuousClock()
+    switch self {
+    case .prompt(let count):
+      let tokens = (0..<count).map { Int32($0) % vocabulary }
+      return clock.measure { _ = inference.logits(after: tokens, cache: cache) } / .seconds(1)
+    case .generate(let count):
+      return clock.measure {
+        for i in 0..<count { _ = inference.logits(after: [Int32(i) % vocabulary], cache: cache) }
+      } / .seconds(1)
+    }
+  }
+}
+
+extension [Double] {
+  /// The mean; 0 of nothing.
+  package var mean: Double { isEmpty ? 0 : reduce(0, +) / Double(count) }
+
+  /// The middle value, or the mean of the middle two; 0 of nothing.
+  package var median: Double {
+    guard !isEmpty else { return 0 }
+    let sorted = sorted(), middle = count / 2
+    return count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+  }
+
+  /// The standard deviation of a sample; 0 of fewer than two.
+  package var deviation: Double {
+    guard count > 1 else { return 0 }
+    let mean = mean
+    return (reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(count - 1)).squareRoot()
   }
 }

@@ -51,12 +51,14 @@ extension Inference {
 
     normalize(hidden, block.attentionNorm, tokens, into: normed)
     observer?(.attention, normed, tokens)
+    stepTimer?(.rest)
     if last == .attention { return }
     let queries = scratch.queries.pointer
     let keys = cache.keys + start * c.keyValueWidth
     Linear.multiply(
       [(q, queries), (k, keys), (v, cache.values + start * c.keyValueWidth)], by: normed, tokens: tokens,
       team: team, inputs: roundedInputs)
+    stepTimer?(.projections)
     if let packing {
       for (rows, start) in zip(packing.pack.rows, packing.pack.starts) {
         let query = queries + rows.lowerBound * c.queryWidth
@@ -70,23 +72,29 @@ extension Inference {
     // Of the last block, only the rows whose logits are wanted go on.
     let tokens = packing?.keep(hidden, attended, c) ?? tokens
     observer?(.attentionOutput, attended, tokens)
+    stepTimer?(.attention)
     if last == .attentionOutput { return }
     o(attended, tokens: tokens, into: normed, team: team, inputs: roundedInputs)
+    stepTimer?(.projections)
     add(normed, to: hidden, tokens * c.hiddenSize)
 
     normalize(hidden, block.feedForwardNorm, tokens, into: normed)
     observer?(.feedForward, normed, tokens)
+    stepTimer?(.rest)
     if last == .feedForward { return }
     Linear.multiply(
       [(gateWeight, gate), (upWeight, scratch.up.pointer)], by: normed, tokens: tokens, team: team,
       inputs: roundedInputs)
+    stepTimer?(.gateUp)
     split(tokens * c.feedForwardSize) { range in
       Kernels.best.siluMultiply(
         gate + range.lowerBound, by: scratch.up.pointer + range.lowerBound, range.count)
     }
     observer?(.feedForwardHidden, gate, tokens)
+    stepTimer?(.rest)
     if last == .feedForwardHidden { return }
     down(gate, tokens: tokens, into: normed, team: team, inputs: roundedInputs)
+    stepTimer?(.down)
     add(normed, to: hidden, tokens * c.hiddenSize)
   }
 

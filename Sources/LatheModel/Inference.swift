@@ -18,6 +18,8 @@ public final class Inference {
   let attention: Attention
   private(set) var scratch: Scratch
   let roundedInputs = TileInputs()
+  /// Told after each step what it was; nil costs nothing.
+  package var stepTimer: ((StepGroup) -> Void)?
 
   /// A run of `model`.
   public init(_ model: Model, team: ThreadTeam) {
@@ -85,6 +87,7 @@ public final class Inference {
         with: .best)
     }
     model.residualRotation?.apply(to: out, count: tokens.count)
+    stepTimer?(.ends)
   }
 
   /// The hidden states after the last block; valid until the next call.
@@ -107,6 +110,7 @@ public final class Inference {
     model.residualRotation?.invert(hidden, count: tokens)
     normalize(hidden, model.finalNorm, tokens, into: hidden)
     model.effectiveHead(hidden, tokens: tokens, into: out, team: team, inputs: roundedInputs)
+    stepTimer?(.ends)
   }
 
   func reserve(_ tokens: Int) {

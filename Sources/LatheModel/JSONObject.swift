@@ -32,8 +32,10 @@ public struct JSONObject {
   }
 
   /// The `config.json` of a model that comes from another kind of file.
-  package init(describing model: Model) {
-    let c = model.configuration
+  package init(describing model: Model) { self.init(describing: model.architecture, model.configuration) }
+
+  /// The `config.json` of a model of these sizes.
+  package init(describing architecture: Architecture, _ c: Configuration) {
     var rotary: [String: Any] = ["rope_theta": Double(c.rotary.base), "rope_type": "default"]
     switch c.rotary.scaling {
     case .none: break
@@ -53,7 +55,7 @@ public struct JSONObject {
     self.init(
       place: "config.json",
       members: [
-        "architectures": ["LlamaForCausalLM"], "model_type": model.architecture.names.sorted()[0],
+        "architectures": ["LlamaForCausalLM"], "model_type": architecture.names.sorted()[0],
         "hidden_size": c.hiddenSize, "num_hidden_layers": c.layers, "num_attention_heads": c.heads,
         "num_key_value_heads": c.keyValueHeads, "head_dim": c.headDimension,
         "intermediate_size": c.feedForwardSize,

@@ -116,7 +116,7 @@ struct TaskCommand {
     var values = [
       "model": path, "tokenizer": tokenizer.summary, "limit": limit.map { "\($0)" } ?? "none",
       "fewshot_seed": "\(options.seed)", "preset": options.preset.rawValue, "activations": activations.rawValue,
-      "threads": "\(common.makeTeam().count)", "kernels": Kernels.best.name,
+      "threads": "\(common.makeTeam().count)", "kernel": Kernels.best.name,
       "version": Lathe.configuration.version,
     ]
     if let reference { values["reference"] = reference }

@@ -23,7 +23,8 @@ struct Lathe: ParsableCommand {
     version: "0.1.0",
     subcommands: [
       Inspect.self, Tokenize.self, Run.self, Quantize.self, Recipes.self, Eval.self, Tasks.self, Compare.self,
-      DataCommand.self, Bench.self, StudyCommand.self,
+      DataCommand.self, Bench.self, Plan.self, Synthesize.self,
+      StudyCommand.self,
       Report.self,
     ])
 }

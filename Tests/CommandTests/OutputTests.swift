@@ -92,7 +92,57 @@ import Testing
     let object = try Command.run(
       "bench", Sample.model, "--prompt", "32", "--generate", "4", "--repetitions", "2", "--json"
     ).json()
-    expectNumbers("prefill_tokens_per_second", "decode_tokens_per_second", in: object)
+    expectNumbers(
+      "prefill_tokens_per_second", "decode_tokens_per_second", "file_bytes", "stream_gigabytes_per_second",
+      "stream_share", "threads", "first_token_seconds", "peak_memory_bytes", "memory_bytes", in: object)
+    #expect(object["kernel"] as? String != nil && object["processor"] as? String != nil)
+    #expect(object["prompt"] as? Int == 32 && object["generated"] as? Int == 4)
+  }
+
+  @Test("a sweep has a row for each test, alike in CSV and JSON lines")
+  func benchSweeps() throws {
+    let arguments = ["bench", Sample.model, "-p", "4-16*2", "-n", "2", "-d", "0,3", "-t", "1", "-r", "1"]
+    let csv = try Command.run(arguments + ["-o", "csv"]).output.split(separator: "\n")
+    #expect(csv.count == 1 + 2 * 4)
+    let lines = try Command.run(arguments + ["-o", "jsonl"]).output.split(separator: "\n")
+    #expect(lines.count == 2 * 4)
+    let heading = Set(csv[0].split(separator: ",").map(String.init))
+    for line in lines {
+      let row = try #require(
+        try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])
+      #expect(
+        Set(row.keys).isSubset(of: heading) && heading.subtracting(row.keys).isSubset(of: ["stream_share"]))
+      expectNumbers("tokens_per_second", "median", "stream_gigabytes_per_second", in: row)
+    }
+  }
+
+  @Test func planForetells() throws {
+    let object = try Command.run("plan", "llama-3-8b", "--device", "a100", "--json").json()
+    let rows = try #require(object["rows"] as? [[String: Any]])
+    #expect(rows.count == 9)
+    for row in rows {
+      expectNumbers("weight_bytes", "decode_tokens_per_second", "prefill_tokens_per_second", in: row)
+    }
+    let own = try Command.run("plan", Sample.model + "/config.json", "--device", "this", "--json").json()
+    let device = try #require((own["devices"] as? [[String: Any]])?.first)
+    expectNumbers(
+      "bytes_per_second", "memory_bytes", "half_operations_per_second", "integer_operations_per_second",
+      in: device)
+  }
+
+  @Test func synthesizeWritesModels() throws {
+    let scratch = try Scratch()
+    let arguments = ["synthesize", Sample.model, scratch.path("out"), "--bits", "3", "--json"]
+    expectNumbers("file_bytes", "bits_per_weight", "parameters", in: try Command.run(arguments).json())
+    #expect(try Command.run(arguments).status == 73)
+    #expect(try Command.run(arguments + ["--force"]).status == 0)
+    let file = scratch.path("out.gguf")
+    let gguf = try Command.run(
+      "synthesize", Sample.model, file, "--format", "gguf", "--type", "tq2_0", "--json"
+    ).json()
+    expectNumbers("file_bytes", in: gguf)
+    #expect(try Command.run("inspect", file).status == 0)
+    #expect(scratch.names == ["out", "out.gguf"])
   }
 
   @Test func quantizeTells() throws {
@@ -108,6 +158,9 @@ import Testing
     arguments: [
       [], ["--help"], ["inspect", "--help"], ["tokenize", "--help"], ["run", "--help"],
       ["quantize", "--help"], ["eval", "--help"], ["bench", "--help"], ["eval"], ["run"], ["tokenize"],
+      ["plan", "--help"], ["synthesize", "--help"], ["plan"], ["synthesize"],
+      ["plan", "llama-3-8b", "--context", "8192", "--batch", "16"],
+      ["bench", "Models/novella-6m", "-p", "8", "-n", "2", "-r", "1", "--roofline"],
       ["bench"], ["quantize"], ["inspect"], ["inspect", "Models/novella-6m"],
       ["bench", "Models/novella-6m", "--prompt", "8", "--generate", "2", "--repetitions", "1"],
       ["quantize", "Models/novella-6m", "unwritten", "--dry-run"],

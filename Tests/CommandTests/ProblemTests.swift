@@ -34,7 +34,7 @@ import Testing
   static let verbs = [
     ["inspect", "M"], ["tokenize", "M", "--text", "a"], ["run", "M", "--prompt", "a"],
     ["quantize", "M", "out"],
-    ["eval", "M", "--text", "short"], ["bench", "M"],
+    ["eval", "M", "--text", "short"], ["bench", "M"], ["plan", "M"], ["synthesize", "M", "out"],
   ]
 
   @Test("a missing model", arguments: verbs) func missing(verb: [String]) throws {
@@ -81,7 +81,16 @@ import Testing
     ("eval model --protocol p", "unknown protocol \"p\""), ("eval model --text short --window 1", "--window"),
     ("eval model --text short --limit 0", "--limit"), ("eval model --text short --bos some", "some"),
     ("eval model --text short --threads 0", "--threads"), ("inspect model --loud", "--loud"),
-    ("bench model --prompt 0", "at least one"), ("bench model --repetitions=-1", "at least one"),
+    ("bench model --prompt 0 --generate 0", "at least one"), ("bench model --repetitions=-1", "at least one"),
+    ("bench model --prompt 8-4", "falls"), ("bench model --depth 1-2-3", "no range"),
+    ("bench model --threads 0", "--threads"), ("bench model --prompt 4,8 --json", "jsonl"),
+    ("bench model --output pdf", "pdf"),
+    ("plan llama-3-8b --device abacus", "abacus"),
+    ("plan llama-3-8b --batch 0", "--batch"), ("plan llama-3-8b --cache-bits 5", "--cache-bits"),
+    ("plan openelm-1.1b", "layer to layer"), ("synthesize model out --type q4_0", "--format gguf"),
+    ("synthesize model out --format gguf", "--type"), ("synthesize model out --bits 9", "9 bits"),
+    ("synthesize model out --format gguf --type q9", "q9"), ("synthesize openelm-1.1b out", "layer to layer"),
+    ("synthesize model out --encoding magic", "magic"),
     ("run model", "--prompt"), ("run model --prompt a --max-tokens -1", "--max-tokens"),
     ("run model --prompt a --temperature nan", "--temperature"),
     ("run model --prompt a --top-p 2", "--top-p"),

@@ -71,4 +71,6 @@ static const LatheKernels table = {
   .fit_blocks = fit_blocks,
   .round_blocks = round_blocks,
   .pack_blocks = pack_blocks,
+  .stream = stream,
+  .integer_peak = integer_peak,
 };

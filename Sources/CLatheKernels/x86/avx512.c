@@ -66,6 +66,19 @@ static inline __attribute__((always_inline)) int32_t dot_codes_bytes(const uint8
   return _mm512_reduce_add_epi32(_mm512_add_epi32(sum, other));
 }
 
+#define LATHE_OWN_INTEGER_PEAK
+/* Twelve accumulators: as many products are under way as both ports hold. */
+static size_t integer_peak(size_t rounds, int32_t *sink) {
+  __m512i sums[12], codes = _mm512_set1_epi8(3), values = _mm512_set1_epi8(-5);
+  for (int k = 0; k < 12; k++) sums[k] = _mm512_set1_epi32(k);
+  for (size_t i = 0; i < rounds; i++) {
+    for (int k = 0; k < 12; k++) sums[k] = _mm512_dpbusd_epi32(sums[k], codes, values);
+  }
+  for (int k = 1; k < 12; k++) sums[0] = _mm512_add_epi32(sums[0], sums[k]);
+  *sink = _mm512_reduce_add_epi32(sums[0]);
+  return rounds * 12 * 64;
+}
+
 #define LATHE_OWN_LOOKUP
 /* Sixteen codes to sixteen entries: one permutation of a register that holds the table. */
 static inline __attribute__((always_inline)) __m512 entries(const uint8_t *codes, const __m512 table, size_t n) {

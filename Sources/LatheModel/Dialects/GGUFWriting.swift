@@ -37,12 +37,7 @@ extension GGUFDialect {
     var tensors = [try tensor("token_embd.weight", model.embedding, as: floats)]
     tensors.append(vector("output_norm.weight", model.finalNorm))
     if let head = model.head { tensors.append(try tensor("output.weight", head.weight, as: floats)) }
-    if let factors = model.configuration.rotary.frequencyFactors(
-      dimension: model.configuration.headDimension),
-      !isLinear(model.configuration.rotary.scaling)
-    {
-      tensors.append(vector("rope_freqs.weight", factors))
-    }
+    if let factors = rotaryFactors(model.configuration) { tensors.append(factors) }
     let names = model.architecture.ggufTensorNames
     for (layer, block) in model.blocks.enumerated() {
       tensors.append(vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight", block.attentionNorm))
@@ -71,7 +66,10 @@ extension GGUFDialect {
         return bytes
       }
     }
-    try GGUF.write(summed, metadata: metadata(model, name: name, fileType: type) + vocabulary, to: path)
+    try GGUF.write(
+      summed,
+      metadata: metadata(model.architecture, model.configuration, name: name, fileType: type) + vocabulary,
+      to: path)
     // Reopened and compared: a model that loads and is wrong is the costliest mistake.
     for tensor in try Checkpoint(reading: path).tensors
     where tensor.data.checksum != sums.values[tensor.name] {
@@ -103,6 +101,13 @@ extension GGUFDialect {
     }
   }
 
+  /// The tensor of rotary factors, where the scaling needs one.
+  package static func rotaryFactors(_ c: Configuration) -> TensorSource? {
+    guard let factors = c.rotary.frequencyFactors(dimension: c.headDimension), !isLinear(c.rotary.scaling)
+    else { return nil }
+    return vector("rope_freqs.weight", factors)
+  }
+
   private static func isLinear(_ scaling: RotaryConfiguration.Scaling) -> Bool {
     if case .linear = scaling { true } else { false }
   }
@@ -129,19 +134,20 @@ extension GGUFDialect {
 
   private final class Sums { var values: [String: UInt64] = [:] }
 
-  private static func vector(_ name: String, _ values: [Float]) -> TensorSource {
+  package static func vector(_ name: String, _ values: [Float]) -> TensorSource {
     TensorSource(name: name, type: .f32, shape: [values.count]) { () throws(Problem) in
       Bytes(elements: values)
     }
   }
 
-  private static func metadata(_ model: Model, name: String, fileType: Int) -> [(
-    key: String, value: MetadataValue
-  )] {
-    let c = model.configuration, prefix = model.architecture.ggufName + "."
+  /// The metadata of a model of these sizes, its vocabulary aside.
+  package static func metadata(
+    _ architecture: Architecture, _ c: Configuration, name: String, fileType: Int
+  ) -> [(key: String, value: MetadataValue)] {
+    let prefix = architecture.ggufName + "."
     func count(_ value: Int) -> MetadataValue { .uint32(UInt32(clamping: value)) }
     var values: [(key: String, value: MetadataValue)] = [
-      ("general.architecture", .string(model.architecture.ggufName)), ("general.name", .string(name)),
+      ("general.architecture", .string(architecture.ggufName)), ("general.name", .string(name)),
       ("general.file_type", count(fileType)), ("general.quantization_version", count(2)),
       (prefix + "context_length", count(c.contextLength)), (prefix + "embedding_length", count(c.hiddenSize)),
       (prefix + "block_count", count(c.layers)), (prefix + "feed_forward_length", count(c.feedForwardSize)),
@@ -162,11 +168,11 @@ extension GGUFDialect {
   }
 
   /// llama.cpp's number for the type most weights have.
-  private static func fileType(_ type: String) -> Int {
+  package static func fileType(_ type: String) -> Int {
     let numbers = [
       "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K": 12,
       "Q4_K": 15, "Q5_K": 17,
-      "Q6_K": 18, "IQ4_NL": 25, "IQ4_XS": 30, "BF16": 32, "MXFP4": 38,
+      "Q6_K": 18, "IQ4_NL": 25, "IQ4_XS": 30, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37, "MXFP4": 38,
     ]
     return numbers[type] ?? 1
   }

@@ -203,13 +203,17 @@ public enum NativeDialect: CheckpointDialect {
   /// The tensors that hold `matrix` under `name`.
   package static func tensors(_ name: String, _ matrix: EncodedMatrix) -> [TensorSource] {
     zip(matrix.layouts, matrix.parts).map { layout, bytes in
-      TensorSource(
-        name: name + layout.suffix, type: StorageType.safetensors(name: layout.type) ?? .u8,
-        shape: layout.shape
-      ) {
-        () throws(Problem) in bytes
-      }
+      tensor(name, layout) { () throws(Problem) in bytes }
     }
+  }
+
+  /// The tensor that holds one part of the weight `name`.
+  package static func tensor(
+    _ name: String, _ layout: PartLayout, load: @escaping () throws(Problem) -> Bytes
+  ) -> TensorSource {
+    TensorSource(
+      name: name + layout.suffix, type: StorageType.safetensors(name: layout.type) ?? .u8,
+      shape: layout.shape, load: load)
   }
 
   /// The tensors that hold `linear` under `name`, its bias aside.

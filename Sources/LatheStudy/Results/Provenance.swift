@@ -1,6 +1,3 @@
-internal import Foundation
-internal import LatheTensor
-
 /// Where a figure comes from: enough to get it again.
 public struct Provenance: Codable, Hashable, Sendable {
   /// The model's path and digest.
@@ -25,34 +22,4 @@ public struct Provenance: Codable, Hashable, Sendable {
   public var version: String
   /// A command that gives the figure again.
   public var command: String
-}
-
-/// The machine at work.
-enum Machine {
-  static var system: String {
-    let release = (try? String(contentsOfFile: "/etc/os-release", encoding: .utf8)) ?? ""
-    for line in release.split(separator: "\n") where line.hasPrefix("PRETTY_NAME=") {
-      return line.dropFirst("PRETTY_NAME=".count).trimmingCharacters(in: CharacterSet(charactersIn: "\""))
-    }
-    return ProcessInfo.processInfo.operatingSystemVersionString
-  }
-
-  static var processor: String {
-    let description = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    for line in description.split(separator: "\n") where line.hasPrefix("model name") {
-      if let colon = line.firstIndex(of: ":") {
-        return line[line.index(after: colon)...].trimmingCharacters(in: .whitespaces)
-      }
-    }
-    #if arch(arm64)
-    return "arm64 processor"
-    #else
-    return "unknown processor"
-    #endif
-  }
-
-  static var now: String {
-    let formatter = ISO8601DateFormatter()
-    return formatter.string(from: Date())
-  }
 }

@@ -1,0 +1,87 @@
+internal import CLatheKernels
+
+extension Kernels {
+  /// Reads `n` bytes as fast as the widest loads go; returns a sum of them.
+  package func stream(_ bytes: UnsafeRawPointer, _ n: Int) -> UInt64 {
+    table.pointee.stream(bytes.assumingMemoryBound(to: UInt8.self), n)
+  }
+
+  /// Multiplies and adds bytes as fast as can be; returns the number of products.
+  package func integerPeak(rounds: Int) -> Int {
+    var sink: Int32 = 0
+    return table.pointee.integer_peak(rounds, &sink)
+  }
+}
+
+/// How fast memory is read: a buffer larger than the caches, all threads, the widest loads.
+///
+/// Rates of shared machines drift within minutes; a meter is asked again beside every figure.
+public final class StreamMeter {
+  private static let piece = 4 << 20
+  private let base: UnsafeMutableRawPointer
+  private let count: Int
+
+  /// A meter over `count` bytes, touched first by the threads that will read them.
+  public init(count: Int = 512 << 20, team: ThreadTeam) {
+    self.count = max(Self.piece, count / Self.piece * Self.piece)
+    base = .allocate(byteCount: self.count, alignment: 2 << 20)
+    nonisolated(unsafe) let base = base
+    team.run(self.count / Self.piece) { piece in
+      (base + piece * Self.piece).initializeMemory(
+        as: UInt8.self, repeating: UInt8(truncatingIfNeeded: piece), count: Self.piece)
+    }
+  }
+
+  deinit { base.deallocate() }
+
+  /// Reads the buffer once; the rate in bytes a second.
+  public func measure(team: ThreadTeam) -> Double {
+    nonisolated(unsafe) let base = base
+    let time = ContinuousClock().measure {
+      team.run(count / Self.piece) { piece in
+        _ = Kernels.best.stream(base + piece * Self.piece, Self.piece)
+      }
+    }
+    return Double(count) / (time / .seconds(1))
+  }
+}
+
+/// What arithmetic a machine gives, in operations a second; a product and a sum count as two.
+public struct ArithmeticRates: Hashable, Sendable {
+  /// Products of bytes, summed in 32 bits.
+  public var integer: Double
+  /// Products of single-precision matrices that lie in the caches.
+  public var float: Double
+
+  /// Measures both for some tenths of a second, with all threads of `team`.
+  public static func measure(team: ThreadTeam) -> ArithmeticRates {
+    let clock = ContinuousClock()
+    // The best of several: what other programs take is none of the machine's.
+    var integer = 0.0, float = 0.0
+    for _ in 0..<5 {
+      let rounds = 1 << 15, products = Kernels.best.integerPeak(rounds: 1) * rounds
+      let time = clock.measure {
+        team.run(8 * team.count) { _ in _ = Kernels.best.integerPeak(rounds: rounds) }
+      }
+      integer = max(integer, Double(2 * products * 8 * team.count) / (time / .seconds(1)))
+      float = max(float, floatRate(team: team))
+    }
+    return ArithmeticRates(integer: integer, float: float)
+  }
+
+  private static func floatRate(team: ThreadTeam) -> Double {
+    let n = 192, repeats = 8
+    let a = FloatBuffer(copying: [Float](repeating: 0.5, count: n * n))
+    let out = (0..<team.count).map { _ in FloatBuffer(n * n) }
+    let time = ContinuousClock().measure {
+      team.run(team.count) { thread in
+        for _ in 0..<repeats {
+          BLAS.multiplyTransposed(
+            a.pointer, stride: n, a.pointer, stride: n, into: out[thread].pointer, stride: n, m: n, n: n, k: n
+          )
+        }
+      }
+    }
+    return Double(2 * n * n * n * repeats * team.count) / (time / .seconds(1))
+  }
+}
