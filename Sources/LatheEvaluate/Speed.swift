@@ -44,13 +44,20 @@ public enum Speed {
   /// Reads `prompt` tokens and, apart from that, writes `generate` tokens, each after a warm-up.
   ///
   /// The tokens are arbitrary: speed does not depend on them.
+  ///
+  /// - Parameters:
+  ///   - cacheType: how keys and values are held.
+  ///   - parallel: the texts that are written together; the tokens of all count.
   /// - Throws: `Problem` of kind `usage` where nothing is to be measured.
   public static func measure(
     _ model: Model, prompt: Int, generate: Int, repetitions: Int, team: ThreadTeam,
-    progress: (Int) -> Void = { _ in }
+    cacheType: CacheType = .f32, parallel: Int = 1, progress: (Int) -> Void = { _ in }
   ) throws(Problem) -> SpeedResult {
     guard prompt > 0, generate > 0, repetitions > 0 else {
       throw Problem(.usage, "a measurement needs at least one token and one repetition")
+    }
+    guard (1...1024).contains(parallel) else {
+      throw Problem(.usage, "1 to 1,024 texts are written together")
     }
     guard prompt <= 1 << 20, generate <= 1 << 20 else { throw Problem(.usage, "more than 1,048,576 tokens") }
     let inference = Inference(model, team: team)
@@ -59,15 +66,19 @@ public enum Speed {
     var prefills: [Double] = [], decodes: [Double] = []
     let clock = ContinuousClock()
     for repetition in 0...repetitions {
-      var cache = inference.makeCache(capacity: prompt)
+      let cache = inference.makeCache(capacity: prompt, type: cacheType)
       let reading = clock.measure { _ = inference.logits(after: tokens, cache: cache) }
-      cache = inference.makeCache(capacity: generate)
+      let caches = (0..<parallel).map { _ in inference.makeCache(capacity: generate, type: cacheType) }
       let writing = clock.measure {
-        for i in 0..<generate { _ = inference.logits(after: [Int32(i) % vocabulary], cache: cache) }
+        for i in 0..<generate {
+          let token = Int32(i) % vocabulary
+          _ = inference.logits(
+            afterEach: [Int32](repeating: token, count: parallel), caches: caches)
+        }
       }
       guard repetition > 0 else { continue }
       prefills.append(Double(prompt) / (reading / .seconds(1)))
-      decodes.append(Double(generate) / (writing / .seconds(1)))
+      decodes.append(Double(parallel * generate) / (writing / .seconds(1)))
       progress(repetition)
     }
     return SpeedResult(
