@@ -96,8 +96,9 @@ import Testing
           positions * dimension, 2)
       let a = fast.floats(0..<positions, with: kernels), b = slow.floats(0..<positions, with: .scalar)
       #expect(a.keys == b.keys && a.values == b.values)
-      let error: Float = [0, 0.0005, 0.0045, 0.0675][kind]
-      for (x, y) in zip(a.keys + a.values, keys + values) { #expect(abs(x - y) <= error) }
+      let error: Float = [0, 0.0005, 0.0045, 0.126][kind]
+      let worst = zip(a.keys + a.values, keys + values).map { abs($0 - $1) }.max() ?? 0
+      #expect(worst <= error)
       // Any run of positions, whole blocks or not.
       let part = fast.floats(3..<positions - 1, with: kernels)
       #expect(part.keys == Array(a.keys[3 * dimension..<(positions - 1) * dimension]))
