@@ -21,13 +21,13 @@ public struct SpeedResult: Codable, Hashable, Sendable {
   public var prefill: Double
   /// The standard deviation over the repetitions.
   public var prefillDeviation: Double
-  /// Tokens a second while writing: the median of the repetitions.
+  /// Tokens a second while writing, those of all texts written together: the median of the repetitions.
   public var decode: Double
   /// The standard deviation over the repetitions.
   public var decodeDeviation: Double
   /// The tokens of the prompt.
   public var prompt: Int
-  /// The tokens written.
+  /// The tokens written, of each text.
   public var generated: Int
   /// The number of repetitions.
   public var repetitions: Int

@@ -62,7 +62,8 @@ public final class BatchedGeneration {
   ) throws(Problem) -> Int {
     guard limit > 0 else { throw Problem(.usage, "a text needs at least one token to write") }
     try inference.checkPrompt(prompt)
-    let cache = inference.makeCache(capacity: prompt.count + limit, type: cacheType)
+    // Room for many texts is made as they grow.
+    let cache = inference.makeCache(capacity: prompt.count + min(limit, 256), type: cacheType)
     let logits = inference.logits(after: prompt, cache: cache)
     texts.append(
       Text(

@@ -58,12 +58,10 @@ import Testing
       let runs = (positions + CacheHead.run - 1) / CacheHead.run, stride = head.width + 16
       var parts = [Float](repeating: .nan, count: tokens * heads * runs * stride)
       var out = [Float](repeating: 0, count: tokens * heads * dimension)
-      let asked = queries.withUnsafeBufferPointer { queries in
-        CacheQueries(
+      queries.withUnsafeBufferPointer { queries in
+        let asked = CacheQueries(
           queries.baseAddress!, tokens: tokens, heads: heads, stride: heads * dimension,
           start: positions - tokens, scale: 0.3)
-      }
-      withExtendedLifetime(queries) {
         parts.withUnsafeMutableBufferPointer { parts in
           for run in 0..<runs {
             let first = run * CacheHead.run

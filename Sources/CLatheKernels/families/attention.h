@@ -190,7 +190,8 @@ LATHE_INLINE Lanes key_lanes(const LatheCacheHead *head, const uint32_t kind, si
   const size_t offset = kind == LATHE_CACHE_int8 ? (e % 4 * 2) % 4 + e % 4 / 2 : e % 8 / 4 + e % 2 * 2;
   const LaneWords words = load_words(p - offset);
   const LaneWords shifted =
-    kind == LATHE_CACHE_int8 ? words >> (uint32_t)(8 * offset) & 255u : words >> (uint32_t)(e % 8 / 2 * 4 + e % 2 * 16) & 15u;
+    kind == LATHE_CACHE_int8 ? words >> (uint32_t)(8 * offset) & 255u
+                             : words >> (uint32_t)(e % 8 / 2 * 4 + e % 2 * 16) & 15u;
   const Lanes codes = __builtin_convertvector((LaneMask)shifted, Lanes) - (kind == LATHE_CACHE_int8 ? 128.0f : 8.0f);
   return codes
          * lanes_from_halves(head->key_scales + (block * cache_groups(head) + e / LATHE_CACHE_GROUP) * LATHE_LANES);
@@ -239,7 +240,8 @@ LATHE_INLINE Lanes value_lanes(const uint32_t kind, const uint8_t *row, size_t v
   return __builtin_convertvector((LaneSignedBytes)(codes - 8), Lanes);
 }
 
-LATHE_INLINE void values_of_kind(const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out) {
+LATHE_INLINE void values_of_kind(
+    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out) {
   const size_t groups = cache_groups(head), width = head->width;
   for (size_t i = 0; i < count; i++, out += width) {
     const size_t position = first + i;
@@ -289,7 +291,8 @@ LATHE_INLINE float round_query(const float *x, size_t width, uint32_t *pairs, in
 
 /* Scores of `n` queries on one block of keys. */
 LATHE_INLINE void score_floats(
-    const uint32_t kind, const uint8_t *keys, size_t width, const Queries *q, const size_t n, float *scores, size_t stride) {
+    const uint32_t kind, const uint8_t *keys, size_t width, const Queries *q, const size_t n, float *scores,
+    size_t stride) {
   Lanes sum[LATHE_CACHE_QUERIES] = {0}, odd[LATHE_CACHE_QUERIES] = {0};
   for (size_t e = 0; e < width; e += 2) {
     const Lanes k = kind == LATHE_CACHE_f32 ? load_lanes((const float *)keys + e * LATHE_LANES)
@@ -337,10 +340,11 @@ LATHE_INLINE void score_run(
   for (size_t at = 0; at < count; at += LATHE_LANES) {
     const size_t block = (first + at) / LATHE_LANES;
     const uint8_t *keys = head->keys + block * size;
-    if (kind < LATHE_CACHE_int8) score_floats(kind, keys, width, q, n, scores + at, LATHE_CACHE_RUN);
-    else {
-      score_codes(
-        kind, keys, head->key_scales + block * cache_groups(head) * LATHE_LANES, width, q, n, scores + at, LATHE_CACHE_RUN);
+    if (kind < LATHE_CACHE_int8) {
+      score_floats(kind, keys, width, q, n, scores + at, LATHE_CACHE_RUN);
+    } else {
+      const uint16_t *scales = head->key_scales + block * cache_groups(head) * LATHE_LANES;
+      score_codes(kind, keys, scales, width, q, n, scores + at, LATHE_CACHE_RUN);
     }
   }
 }
@@ -404,6 +408,7 @@ LATHE_INLINE void attend_some(
     const LatheCacheHead *head, const uint32_t kind, const LatheCacheQueries *all, size_t from, const size_t n,
     size_t first, size_t count, float *scratch, float *out, size_t out_stride) {
   const size_t width = head->width, groups = cache_groups(head);
+  out += from * out_stride;
   float *scores = scratch, *scaled = scores + LATHE_CACHE_QUERIES * LATHE_CACHE_RUN;
   Queries q = {.values = scaled + LATHE_CACHE_QUERIES * groups * LATHE_CACHE_CHUNK};
   q.pairs = (uint32_t *)(q.values + LATHE_CACHE_QUERIES * width);
@@ -436,9 +441,9 @@ LATHE_INLINE void attend_kind(
     float *scratch, float *out, size_t out_stride) {
   const size_t total = all->tokens * all->heads;
   size_t i = 0;
-  for (; i + 4 <= total; i += 4) attend_some(head, kind, all, i, 4, first, count, scratch, out + i * out_stride, out_stride);
-  for (; i + 2 <= total; i += 2) attend_some(head, kind, all, i, 2, first, count, scratch, out + i * out_stride, out_stride);
-  for (; i < total; i++) attend_some(head, kind, all, i, 1, first, count, scratch, out + i * out_stride, out_stride);
+  for (; i + 4 <= total; i += 4) attend_some(head, kind, all, i, 4, first, count, scratch, out, out_stride);
+  for (; i + 2 <= total; i += 2) attend_some(head, kind, all, i, 2, first, count, scratch, out, out_stride);
+  for (; i < total; i++) attend_some(head, kind, all, i, 1, first, count, scratch, out, out_stride);
 }
 
 static void attend_run(
