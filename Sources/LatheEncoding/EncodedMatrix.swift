@@ -153,7 +153,8 @@ public struct EncodedMatrix: Sendable {
 extension EncodedMatrix {
   /// `out[t] = W · x[t]` for `tokens` vectors, from the packed weights.
   ///
-  /// Few vectors multiply row by row; many share each decoded panel of rows, which then meets the system's GEMM.
+  /// Fewer than eight vectors multiply row by row, each as it would alone, to the bit; more share each decoded panel of
+  /// rows, which then meets the system's GEMM.
   ///
   /// - Parameters:
   ///   - x: `tokens` rows of `columns` values, contiguous.
@@ -162,15 +163,8 @@ extension EncodedMatrix {
     _ x: UnsafePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>, team: ThreadTeam,
     with kernels: Kernels = .best
   ) {
-    if tokens == 1 {
-      // A small matrix is done before another thread has woken.
-      if byteCount < 1 << 16 {
-        encoding.multiply(self, rows: 0..<rows, by: x, into: out, with: kernels)
-        return
-      }
-      team.split(rows, grain: max(8, (1 << 16) / columns)) { range in
-        encoding.multiply(self, rows: range, by: x, into: out + range.lowerBound, with: kernels)
-      }
+    if tokens < 8 {
+      multiplyFew(x, tokens: tokens, into: out, team: team, with: kernels)
       return
     }
     let dense = encoding.storedLayout == StoredBlocks.float32.layout ? parts[0] : nil
@@ -196,6 +190,31 @@ extension EncodedMatrix {
           n: part.count,
           k: columns)
       }
+    }
+  }
+}
+
+extension EncodedMatrix {
+  /// A run of rows that stays in cache meets every vector.
+  private func multiplyFew(
+    _ x: UnsafePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>, team: ThreadTeam,
+    with kernels: Kernels
+  ) {
+    let run = tokens == 1 ? rows : max(8, (1 << 15) / columns)
+    let work = { (range: Range<Int>) in
+      for start in stride(from: range.lowerBound, to: range.upperBound, by: run) {
+        let part = start..<min(start + run, range.upperBound)
+        for t in 0..<tokens {
+          encoding.multiply(
+            self, rows: part, by: x + t * columns, into: out + t * rows + start, with: kernels)
+        }
+      }
+    }
+    // A small matrix is done before another thread has woken.
+    if tokens * byteCount < 1 << 16 {
+      work(0..<rows)
+    } else {
+      team.split(rows, grain: max(8, (1 << 16) / columns), work)
     }
   }
 }

@@ -77,11 +77,16 @@ public struct DivergenceResult: Codable, Hashable, Sendable {
 public struct Perplexity {
   private let model: Inference
   private let reference: Inference?
+  private let cacheType: CacheType
 
   /// A measurement of `model`, beside `reference` where there is one.
   ///
+  /// - Parameter cacheType: how the model's keys and values are held; the reference's are in single precision.
   /// - Throws: `Problem` of kind `usage` where the two do not share a vocabulary.
-  public init(_ model: Model, reference: Model? = nil, team: ThreadTeam) throws(Problem) {
+  public init(_ model: Model, reference: Model? = nil, team: ThreadTeam, cacheType: CacheType = .f32)
+    throws(Problem)
+  {
+    self.cacheType = cacheType
     if let reference, reference.configuration.vocabularySize != model.configuration.vocabularySize {
       throw Problem(
         .usage,
@@ -106,7 +111,7 @@ public struct Perplexity {
     var sum = 0.0
     var means: [Double] = []
     var distance = Distance()
-    let cache = KeyValueCache(model.configuration, sharesLayers: true)
+    let cache = KeyValueCache(model.configuration, type: cacheType, sharesLayers: true)
     let referenceCache = reference.map { KeyValueCache($0.configuration, sharesLayers: true) }
     for (index, window) in windows.enumerated() {
       try model.checkTokens(window)

@@ -21,13 +21,13 @@ public struct SpeedResult: Codable, Hashable, Sendable {
   public var prefill: Double
   /// The standard deviation over the repetitions.
   public var prefillDeviation: Double
-  /// Tokens a second while writing: the median of the repetitions.
+  /// Tokens a second while writing, those of all texts written together: the median of the repetitions.
   public var decode: Double
   /// The standard deviation over the repetitions.
   public var decodeDeviation: Double
   /// The tokens of the prompt.
   public var prompt: Int
-  /// The tokens written.
+  /// The tokens written, of each text.
   public var generated: Int
   /// The number of repetitions.
   public var repetitions: Int
@@ -44,23 +44,33 @@ public enum Speed {
   /// Reads `prompt` tokens and, apart from that, writes `generate` tokens, each after a warm-up.
   ///
   /// The tokens are arbitrary: speed does not depend on them.
+  ///
+  /// - Parameters:
+  ///   - cacheType: how keys and values are held.
+  ///   - parallel: the texts that are written together; the tokens of all count.
   /// - Throws: `Problem` of kind `usage` where nothing is to be measured.
   public static func measure(
     _ model: Model, prompt: Int, generate: Int, repetitions: Int, team: ThreadTeam,
-    progress: (Int) -> Void = { _ in }
+    cacheType: CacheType = .f32, parallel: Int = 1, progress: (Int) -> Void = { _ in }
   ) throws(Problem) -> SpeedResult {
     guard prompt > 0, generate > 0, repetitions > 0 else {
       throw Problem(.usage, "a measurement needs at least one token and one repetition")
+    }
+    guard (1...1024).contains(parallel) else {
+      throw Problem(.usage, "1 to 1,024 texts are written together")
     }
     guard prompt <= 1 << 20, generate <= 1 << 20 else { throw Problem(.usage, "more than 1,048,576 tokens") }
     let inference = Inference(model, team: team)
     var prefills: [Double] = [], decodes: [Double] = []
     for repetition in 0...repetitions {
-      let reading = SpeedTest.prompt(prompt).seconds(inference, inference.makeCache(capacity: prompt))
-      let writing = SpeedTest.generate(generate).seconds(inference, inference.makeCache(capacity: generate))
+      let reading = SpeedTest.prompt(prompt)
+        .seconds(inference, [inference.makeCache(capacity: prompt, type: cacheType)])
+      let writing = SpeedTest.generate(generate)
+        .seconds(
+          inference, (0..<parallel).map { _ in inference.makeCache(capacity: generate, type: cacheType) })
       guard repetition > 0 else { continue }
       prefills.append(Double(prompt) / reading)
-      decodes.append(Double(generate) / writing)
+      decodes.append(Double(parallel * generate) / writing)
       progress(repetition)
     }
     return SpeedResult(
@@ -103,16 +113,23 @@ package enum SpeedTest: Hashable, Sendable {
     }
   }
 
-  /// The seconds it takes on top of what `cache` holds. Tokens are arbitrary: speed does not depend on them.
-  package func seconds(_ inference: Inference, _ cache: KeyValueCache) -> Double {
+  /// The seconds it takes on top of what the caches hold, for as many texts together; a prompt is read into each.
+  ///
+  /// Tokens are arbitrary: speed does not depend on them.
+  package func seconds(_ inference: Inference, _ caches: [KeyValueCache]) -> Double {
     let vocabulary = Int32(clamping: inference.configuration.vocabularySize), clock = ContinuousClock()
     switch self {
     case .prompt(let count):
       let tokens = (0..<count).map { Int32($0) % vocabulary }
-      return clock.measure { _ = inference.logits(after: tokens, cache: cache) } / .seconds(1)
+      return clock.measure {
+        for cache in caches { _ = inference.logits(after: tokens, cache: cache) }
+      } / .seconds(1)
     case .generate(let count):
       return clock.measure {
-        for i in 0..<count { _ = inference.logits(after: [Int32(i) % vocabulary], cache: cache) }
+        for i in 0..<count {
+          let token = Int32(i) % vocabulary
+          _ = inference.logits(afterEach: caches.map { _ in token }, caches: caches)
+        }
       } / .seconds(1)
     }
   }

@@ -1,100 +1,127 @@
 internal import LatheTensor
 
-/// Causal attention of a run of queries over a cache, without ever holding the full matrix of scores.
+/// The rows of a batch that continue one text, whose first one stands at position `start`.
+struct TextRows {
+  var rows: Range<Int>
+  var start: Int
+  /// The layer's keys and values, those of the rows included.
+  var cache: LayerCache
+
+  /// The positions that the last row sees.
+  var end: Int { start + rows.count }
+}
+
+/// Causal attention of rows over their texts' caches.
 ///
-/// Long runs go tile by tile with an online softmax (FlashAttention, arXiv:2205.14135); short ones query by query.
+/// Many rows of a text go tile by tile. Few go run by run: all queries that share a head of keys meet a run of positions
+/// together, each run apart, and the parts are put together at the end (flash-decoding). Runs are of one length whatever
+/// the threads and the rows: a row's result is the same, to the bit, alone and among up to seven others.
 struct Attention {
   let configuration: Configuration
   let team: ThreadTeam
   private let kernels = Kernels.best
-  private static let queryTile = 64
-  private static let keyTile = 256
 
   init(_ configuration: Configuration, team: ThreadTeam) {
     (self.configuration, self.team) = (configuration, team)
   }
 
-  /// Queries and outputs are `tokens` × (heads · headDimension); the first query stands at position `start`.
+  /// Queries and outputs are rows × (heads · headDimension).
   func callAsFunction(
-    queries: UnsafePointer<Float>, cache: LayerCache, tokens: Int, start: Int,
-    into out: UnsafeMutablePointer<Float>
+    queries: UnsafePointer<Float>, texts: [TextRows], into out: UnsafeMutablePointer<Float>
   ) {
-    if tokens < 8 {
-      single(queries, cache, tokens, start, out)
-    } else {
-      let tiles = (tokens + Self.queryTile - 1) / Self.queryTile
-      // The last tiles see the most keys: they go first, so that no thread is left with one at the end.
-      team.run(tiles * configuration.heads) { piece in
-        let tile = tiles - 1 - piece / configuration.heads
-        tiled(queries, cache, tokens, start, out, tile: tile, head: piece % configuration.heads)
+    let few = texts.filter { $0.rows.count < 8 }
+    if !few.isEmpty { byRuns(queries, few, out) }
+    for text in texts where text.rows.count >= 8 { byTiles(queries, text, out) }
+  }
+
+  private var group: Int { configuration.heads / configuration.keyValueHeads }
+
+  /// Work on one head of keys of a text, and on one run of its positions.
+  private struct Piece {
+    let text, head, run: Int
+  }
+
+  private func byRuns(
+    _ queries: UnsafePointer<Float>, _ texts: [TextRows], _ out: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration, stride = (c.headDimension + 31) / 32 * 32 + 16
+    var pieces: [Piece] = [], starts = [0], work = 0
+    for (index, text) in texts.enumerated() {
+      let runs = (text.end + CacheHead.run - 1) / CacheHead.run
+      for head in 0..<c.keyValueHeads {
+        for run in 0..<runs { pieces.append(Piece(text: index, head: head, run: run)) }
+      }
+      starts.append(starts[index] + text.rows.count * c.heads * runs * stride)
+      work += text.end * c.queryWidth * text.rows.count
+    }
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: starts[texts.count]) { parts in
+      guard let parts = parts.baseAddress else { return }
+      let attend = { (index: Int) in
+        let piece = pieces[index]
+        self.attend(queries, texts[piece.text], piece, parts + starts[piece.text], stride)
+      }
+      let merge = { (index: Int) in
+        self.merge(parts + starts[index], texts[index], stride, out)
+      }
+      // A thread must have enough to do to be worth waking.
+      if work > 1 << 17 {
+        team.run(pieces.count, attend)
+        team.run(texts.count, merge)
+      } else {
+        for index in pieces.indices { attend(index) }
+        for index in texts.indices { merge(index) }
       }
     }
   }
 
-  private var scale: Float { 1 / Float(configuration.headDimension).squareRoot() }
-
-  private func single(
-    _ queries: UnsafePointer<Float>, _ cache: LayerCache, _ tokens: Int, _ start: Int,
-    _ out: UnsafeMutablePointer<Float>
+  /// Parts lie head of keys by head of keys, row by row, head by head of its group, run by run.
+  private func attend(
+    _ queries: UnsafePointer<Float>, _ text: TextRows, _ piece: Piece, _ parts: UnsafeMutablePointer<Float>,
+    _ stride: Int
   ) {
-    let c = configuration, d = c.headDimension, group = c.heads / c.keyValueHeads
-    let work = { (piece: Int) in
-      let t = piece / c.heads, head = piece % c.heads
-      let count = start + t + 1
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { scores in
-        guard let scores = scores.baseAddress else { return }
-        kernels.attend(
-          queries + t * c.queryWidth + head * d, keys: cache.keys + head / group * d,
-          values: cache.values + head / group * d, count: count, stride: c.keyValueWidth, dimension: d,
-          scale: scale,
-          scores: scores, into: out + t * c.queryWidth + head * d)
+    let c = configuration, runs = (text.end + CacheHead.run - 1) / CacheHead.run
+    let first = piece.run * CacheHead.run
+    kernels.attend(
+      CacheQueries(
+        queries + text.rows.lowerBound * c.queryWidth + piece.head * group * c.headDimension,
+        tokens: text.rows.count, heads: group, stride: c.queryWidth, start: text.start,
+        scale: 1 / Float(c.headDimension).squareRoot()),
+      to: first..<min(first + CacheHead.run, text.end), of: text.cache.head(piece.head),
+      into: parts + (piece.head * group * text.rows.count * runs + piece.run) * stride, stride: runs * stride)
+  }
+
+  private func merge(
+    _ parts: UnsafePointer<Float>, _ text: TextRows, _ stride: Int, _ out: UnsafeMutablePointer<Float>
+  ) {
+    let c = configuration, runs = (text.end + CacheHead.run - 1) / CacheHead.run
+    let width = text.cache.head(0).width
+    for head in 0..<c.heads {
+      for row in 0..<text.rows.count {
+        let query = (head / group * text.rows.count + row) * group + head % group
+        kernels.merge(
+          parts + query * runs * stride, runs: runs, stride: stride, width: width, dimension: c.headDimension,
+          into: out + (text.rows.lowerBound + row) * c.queryWidth + head * c.headDimension)
       }
-    }
-    // A thread must have enough to do to be worth waking.
-    if (start + tokens) * c.queryWidth * tokens > 1 << 17 {
-      team.run(tokens * c.heads, work)
-    } else {
-      for piece in 0..<tokens * c.heads { work(piece) }
     }
   }
 
-  private func tiled(
-    _ queries: UnsafePointer<Float>, _ cache: LayerCache, _ tokens: Int, _ start: Int,
-    _ out: UnsafeMutablePointer<Float>, tile: Int, head: Int
+  private func byTiles(
+    _ queries: UnsafePointer<Float>, _ text: TextRows, _ out: UnsafeMutablePointer<Float>
   ) {
-    let c = configuration, d = c.headDimension, group = c.heads / c.keyValueHeads
-    let first = tile * Self.queryTile, rows = min(Self.queryTile, tokens - first)
-    let query = queries + first * c.queryWidth + head * d
-    let target = out + first * c.queryWidth + head * d
-    let keys = cache.keys + head / group * d, values = cache.values + head / group * d
-    let seen = start + first + rows
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.queryTile * (Self.keyTile + 3)) { scratch in
-      guard let scores = scratch.baseAddress else { return }
-      let peak = scores + Self.queryTile * Self.keyTile, sum = peak + Self.queryTile,
-        correction = sum + Self.queryTile
-      peak.update(repeating: -.infinity, count: rows)
-      sum.update(repeating: 0, count: rows)
-      for key in stride(from: 0, to: seen, by: Self.keyTile) {
-        let columns = min(Self.keyTile, seen - key)
-        BLAS.multiplyTransposed(
-          query, stride: c.queryWidth, keys + key * c.keyValueWidth, stride: c.keyValueWidth, into: scores,
-          stride: Self.keyTile, m: rows, n: columns, k: d)
-        kernels.softmaxTile(
-          scores, rows: rows, columns: columns, stride: Self.keyTile, visible: start + first + 1 - key,
-          scale: scale,
-          peak: peak, sum: sum, correction: correction)
-        if key > 0 {
-          for r in 0..<rows where correction[r] != 1 {
-            for i in 0..<d { target[r * c.queryWidth + i] *= correction[r] }
-          }
-        }
-        BLAS.multiply(
-          scores, stride: Self.keyTile, values + key * c.keyValueWidth, stride: c.keyValueWidth, into: target,
-          stride: c.queryWidth, m: rows, n: d, k: columns, beta: key == 0 ? 0 : 1)
-      }
-      for r in 0..<rows {
-        let norm = 1 / sum[r]
-        for i in 0..<d { target[r * c.queryWidth + i] *= norm }
+    let c = configuration, tiles = (text.rows.count + AttentionTile.rowCount - 1) / AttentionTile.rowCount
+    // Heads that share keys go together, where that leaves enough pieces for every thread.
+    let heads = tiles * c.keyValueHeads >= 4 * team.count || team.count == 1 ? group : 1
+    let parts = c.heads / heads
+    // The last tiles see the most keys: they go first, so that no thread is left with one at the end.
+    team.run(tiles * parts) { piece in
+      let tile = tiles - 1 - piece / parts, head = piece % parts * heads
+      let first = text.rows.lowerBound + tile * AttentionTile.rowCount
+      let rows = first..<min(first + AttentionTile.rowCount, text.rows.upperBound)
+      let position = text.start + tile * AttentionTile.rowCount
+      AttentionTile.attend(
+        rows, heads: head..<head + heads, queries: queries, configuration: c, into: out
+      ) {
+        $0.look(rows, at: text.cache.head(head / group), 0..<position + rows.count, visible: position + 1)
       }
     }
   }

@@ -21,7 +21,8 @@ extension Inference {
     _ block: Block, on hidden: UnsafeMutablePointer<Float>, tokens: Int, cache: KeyValueCache,
     upTo last: BlockInput? = nil, observer: Observer? = nil
   ) {
-    run(block, on: hidden, tokens: tokens, start: 0, cache: cache[0], upTo: last, observer: observer)
+    let text = TextRows(rows: 0..<tokens, start: 0, cache: cache[0])
+    run(block, on: hidden, tokens: tokens, context: .texts([text]), upTo: last, observer: observer)
   }
 
   /// What sees the inputs of a block's weights: the place, the values (row after row), the number of rows.
@@ -30,17 +31,14 @@ extension Inference {
   /// Runs one block on `tokens` hidden states in place.
   ///
   /// - Parameters:
-  ///   - start: the position of the first token; the cache holds what lies before.
+  ///   - context: what each row continues.
   ///   - last: the last input that is needed: the rest of the block is not computed, and `hidden` not to be used.
   ///   - observer: sees every input on the way.
-  ///   - packing: who continues whom, where the rows are not one text's.
   func run(
-    _ block: Block, on hidden: UnsafeMutablePointer<Float>, tokens: Int, start: Int, cache: LayerCache,
-    upTo last: BlockInput? = nil, observer: Observer? = nil, packing: PackedAttention? = nil
+    _ block: Block, on hidden: UnsafeMutablePointer<Float>, tokens: Int, context: RowContext,
+    upTo last: BlockInput? = nil, observer: Observer? = nil
   ) {
     reserve(tokens)
-    rotary.grow(to: start + tokens)
-    cache.reserve(start + tokens, keeping: start)
     let c = configuration
     let normed = scratch.normed.pointer, attended = scratch.attended.pointer, gate = scratch.gate.pointer
     guard let q = block.weights[.query], let k = block.weights[.key], let v = block.weights[.value],
@@ -53,24 +51,13 @@ extension Inference {
     observer?(.attention, normed, tokens)
     stepTimer?(.rest)
     if last == .attention { return }
-    let queries = scratch.queries.pointer
-    let keys = cache.keys + start * c.keyValueWidth
+    let queries = scratch.queries.pointer, keys = scratch.keys.pointer, values = scratch.values.pointer
     Linear.multiply(
-      [(q, queries), (k, keys), (v, cache.values + start * c.keyValueWidth)], by: normed, tokens: tokens,
-      team: team, inputs: roundedInputs)
+      [(q, queries), (k, keys), (v, values)], by: normed, tokens: tokens, team: team, inputs: roundedInputs)
     stepTimer?(.projections)
-    if let packing {
-      for (rows, start) in zip(packing.pack.rows, packing.pack.starts) {
-        let query = queries + rows.lowerBound * c.queryWidth
-        rotate(query, keys + rows.lowerBound * c.keyValueWidth, rows.count, start)
-      }
-      packing(queries: queries, cache: cache, configuration: c, into: attended, team: team)
-    } else {
-      rotate(queries, keys, tokens, start)
-      attention(queries: queries, cache: cache, tokens: tokens, start: start, into: attended)
-    }
+    attend(in: context)
     // Of the last block, only the rows whose logits are wanted go on.
-    let tokens = packing?.keep(hidden, attended, c) ?? tokens
+    let tokens = context.keep(hidden, attended, c) ?? tokens
     observer?(.attentionOutput, attended, tokens)
     stepTimer?(.attention)
     if last == .attentionOutput { return }
@@ -105,26 +92,6 @@ extension Inference {
     for t in 0..<tokens {
       Kernels.best.rmsNorm(
         x + t * n, weight: weight, epsilon: configuration.normEpsilon, into: out + t * n, n)
-    }
-  }
-
-  private func rotate(
-    _ queries: UnsafeMutablePointer<Float>, _ keys: UnsafeMutablePointer<Float>, _ tokens: Int, _ start: Int
-  ) {
-    let c = configuration, interleaved = c.rotary.pairing == .interleaved
-    rotary.cosines.withUnsafeBufferPointer { cosines in
-      rotary.sines.withUnsafeBufferPointer { sines in
-        guard let cosines = cosines.baseAddress, let sines = sines.baseAddress else { return }
-        for t in 0..<tokens {
-          let at = (start + t) * rotary.width
-          Kernels.best.rotate(
-            queries + t * c.queryWidth, cosine: cosines + at, sine: sines + at, heads: c.heads,
-            dimension: c.headDimension, interleaved: interleaved)
-          Kernels.best.rotate(
-            keys + t * c.keyValueWidth, cosine: cosines + at, sine: sines + at, heads: c.keyValueHeads,
-            dimension: c.headDimension, interleaved: interleaved)
-        }
-      }
     }
   }
 

@@ -16,18 +16,22 @@ extension Inference {
   /// - Parameters:
   ///   - limit: the number of new tokens at most.
   ///   - end: tokens that end the text; they are not handed out.
+  ///   - cacheType: how keys and values are held.
+  ///   - draft: a smaller model that proposes tokens, several of which are then read in one pass. The text follows the
+  ///     same distribution as without; taken greedily it is the same text.
   ///   - body: receives each token; returning false stops.
-  /// - Throws: `Problem` where the prompt is empty or has foreign tokens.
+  /// - Throws: `Problem` where the prompt is empty or has foreign tokens, or the draft has another vocabulary.
   @discardableResult
   public func generate(
     after prompt: [Int32], limit: Int, sampling: SamplingOptions, end: Set<Int32>,
-    _ body: (Int32) -> Bool = { _ in true }
+    cacheType: CacheType = .f32, draft: Draft? = nil, _ body: (Int32) -> Bool = { _ in true }
   ) throws(Problem) -> StopReason {
-    guard !prompt.isEmpty else {
-      throw Problem(.usage, "the prompt is empty and the model has no token to begin with")
+    try checkPrompt(prompt)
+    if let draft {
+      return try speculate(
+        after: prompt, limit: limit, sampling: sampling, end: end, cacheType: cacheType, draft: draft, body)
     }
-    try checkTokens(prompt)
-    let cache = makeCache(capacity: prompt.count + limit)
+    let cache = makeCache(capacity: prompt.count + limit, type: cacheType)
     var sampler = Sampler(sampling)
     var tokens = prompt
     var logits = limit > 0 ? logits(after: prompt, cache: cache) : []
@@ -39,6 +43,14 @@ extension Inference {
       if made + 1 < limit { logits = self.logits(after: [token], cache: cache) }
     }
     return .length
+  }
+
+  /// Throws where a text cannot begin with `prompt`.
+  func checkPrompt(_ prompt: [Int32]) throws(Problem) {
+    guard !prompt.isEmpty else {
+      throw Problem(.usage, "the prompt is empty and the model has no token to begin with")
+    }
+    try checkTokens(prompt)
   }
 }
 

@@ -32,8 +32,12 @@ public final class Inference {
   }
 
   /// An empty cache for this model.
-  public func makeCache(capacity: Int = 64) -> KeyValueCache {
-    KeyValueCache(configuration, capacity: capacity)
+  ///
+  /// - Parameters:
+  ///   - capacity: the positions that room is made for at once.
+  ///   - type: how keys and values are held.
+  public func makeCache(capacity: Int = 64, type: CacheType = .f32) -> KeyValueCache {
+    KeyValueCache(configuration, capacity: capacity, type: type)
   }
 
   /// Reads `tokens` and returns the logits that follow the last one, one for each token of the vocabulary.
@@ -58,6 +62,36 @@ public final class Inference {
       }
     }
     return logits
+  }
+
+  /// Reads one token of each of several texts, every weight once for all of them.
+  ///
+  /// - Parameters:
+  ///   - tokens: the next token of each text.
+  ///   - caches: what was read of each text; different ones, perhaps of different lengths.
+  /// - Returns: the logits that follow each text, `tokens.count` × vocabularySize.
+  /// - Precondition: as many caches as tokens, and every id is in the vocabulary (`checkTokens`).
+  public func logits(afterEach tokens: [Int32], caches: [KeyValueCache]) -> [Float] {
+    precondition(tokens.count == caches.count, "a cache for each token")
+    guard !tokens.isEmpty else { return [] }
+    return logits(of: hiddenStates(tokens.indices.map { (tokens[$0...$0], caches[$0]) }), count: tokens.count)
+  }
+
+  /// Reads `tokens`, at most `batch`, and returns the logits that follow each of them, `tokens.count` × vocabularySize.
+  ///
+  /// - Precondition: every id is in the vocabulary (`checkTokens`).
+  public func logits(atEach tokens: [Int32], cache: KeyValueCache) -> [Float] {
+    precondition(tokens.count <= Self.batch, "at most \(Self.batch) tokens")
+    guard !tokens.isEmpty else { return [] }
+    return logits(of: hiddenStates(tokens[...], cache: cache), count: tokens.count)
+  }
+
+  private func logits(of hidden: UnsafeMutablePointer<Float>, count: Int) -> [Float] {
+    let size = count * configuration.vocabularySize
+    return [Float](unsafeUninitializedCapacity: size) { out, filled in
+      if let out = out.baseAddress { head(hidden, tokens: count, into: out) }
+      filled = size
+    }
   }
 
   /// Reads `tokens` from an empty context; the logits at each position are taken from the result, a run at a time.
@@ -91,15 +125,29 @@ public final class Inference {
   }
 
   /// The hidden states after the last block; valid until the next call.
-  func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<
-    Float
-  > {
+  func hiddenStates(_ tokens: ArraySlice<Int32>, cache: KeyValueCache) -> UnsafeMutablePointer<Float> {
+    hiddenStates([(tokens, cache)])
+  }
+
+  /// The hidden states of several texts' next tokens, text after text; valid until the next call.
+  ///
+  /// - Precondition: the caches are different ones.
+  func hiddenStates(
+    _ texts: [(tokens: ArraySlice<Int32>, cache: KeyValueCache)]
+  ) -> UnsafeMutablePointer<Float> {
+    let tokens = texts.count == 1 ? texts[0].tokens : texts.flatMap(\.tokens)[...]
     reserve(tokens.count)
     embed(tokens, into: scratch.hidden.pointer)
     for (layer, block) in model.blocks.enumerated() {
-      run(block, on: scratch.hidden.pointer, tokens: tokens.count, start: cache.count, cache: cache[layer])
+      var row = 0
+      let rows = texts.map { text in
+        defer { row += text.tokens.count }
+        return TextRows(
+          rows: row..<row + text.tokens.count, start: text.cache.count, cache: text.cache[layer])
+      }
+      run(block, on: scratch.hidden.pointer, tokens: tokens.count, context: .texts(rows))
     }
-    cache.count += tokens.count
+    for text in texts { text.cache.count += text.tokens.count }
     return scratch.hidden.pointer
   }
 
@@ -158,13 +206,15 @@ package final class LogitsReader {
 /// The memory a block's intermediate values live in.
 struct Scratch {
   let tokens: Int
-  let hidden, normed, queries, attended, gate, up: FloatBuffer
+  let hidden, normed, queries, keys, values, attended, gate, up: FloatBuffer
 
   init(_ c: Configuration, tokens: Int) {
     self.tokens = tokens
     hidden = FloatBuffer(tokens * c.hiddenSize)
     normed = FloatBuffer(tokens * c.hiddenSize)
     queries = FloatBuffer(tokens * c.queryWidth)
+    keys = FloatBuffer(tokens * c.keyValueWidth)
+    values = FloatBuffer(tokens * c.keyValueWidth)
     attended = FloatBuffer(tokens * c.queryWidth)
     gate = FloatBuffer(tokens * c.feedForwardSize)
     up = FloatBuffer(tokens * c.feedForwardSize)

@@ -1,31 +1,114 @@
 internal import LatheTensor
 
-/// The keys and values of one block, for positions from 0, in single precision.
-package final class LayerCache {
-  private var keyBuffer: FloatBuffer
-  private var valueBuffer: FloatBuffer
-  private let width: Int
-  private var capacity: Int
+/// How a cache holds keys and values.
+public enum CacheType: String, CaseIterable, Codable, Sendable {
+  /// Single precision.
+  case f32
+  /// Half precision.
+  case f16
+  /// Codes of 8 bits, -127 to 127, under a half-precision scale for each 32 elements of a head.
+  case int8
+  /// Codes of 4 bits, -8 to 7, under a half-precision scale for each 32 elements of a head.
+  case int4
 
-  init(width: Int, capacity: Int) {
-    (self.width, self.capacity) = (width, capacity)
-    keyBuffer = FloatBuffer(width * capacity)
-    valueBuffer = FloatBuffer(width * capacity)
+  /// The bits of one value, its share of a scale included.
+  public var bitsPerValue: Double {
+    switch self {
+    case .f32: 32
+    case .f16: 16
+    case .int8: 8.5
+    case .int4: 4.5
+    }
   }
 
-  var keys: UnsafeMutablePointer<Float> { keyBuffer.pointer }
-  var values: UnsafeMutablePointer<Float> { valueBuffer.pointer }
+  var codeBits: Int {
+    switch self {
+    case .f32: 32
+    case .f16: 16
+    case .int8: 8
+    case .int4: 4
+    }
+  }
+
+  /// The number by which kernels know the type.
+  var kind: Int {
+    switch self {
+    case .f32: 0
+    case .f16: 1
+    case .int8: 2
+    case .int4: 3
+    }
+  }
+
+  /// Elements that share a scale; 0 where there is none.
+  var group: Int { codeBits < 16 ? 32 : 0 }
+}
+
+/// The keys and values of one block, for positions from 0, head by head.
+package final class LayerCache {
+  let type: CacheType
+  private let heads, dimension: Int
+  /// The elements that are stored of a head: whole vectors, whole groups.
+  private let width: Int
+  private var capacity = 0
+  /// Keys, values, and their scales.
+  private var memory: [AlignedMemory] = []
+
+  init(heads: Int, dimension: Int, type: CacheType, capacity: Int) {
+    (self.heads, self.dimension, self.type) = (heads, dimension, type)
+    let unit = max(type.group, CacheHead.block)
+    width = (dimension + unit - 1) / unit * unit
+    reserve(max(capacity, 1), keeping: 0)
+  }
+
+  /// The bytes of one head's codes, or scales, for `positions`.
+  private func bytes(_ part: Int, _ positions: Int) -> Int {
+    part < 2 ? positions * width * type.codeBits / 8 : positions * width / type.group * 2
+  }
+
+  /// The bytes that are held, room for more positions included.
+  var byteCount: Int { memory.reduce(0) { $0 + $1.count } }
+
+  /// Head number `index`; valid until room is made for more positions.
+  func head(_ index: Int) -> CacheHead {
+    func place(_ part: Int) -> UnsafeMutableRawPointer { memory[part].base + index * bytes(part, capacity) }
+    let hasScales = type.group > 0
+    return CacheHead(
+      kind: type.kind, dimension: dimension, width: width, keys: place(0), values: place(1),
+      keyScales: hasScales ? place(2) : nil, valueScales: hasScales ? place(3) : nil)
+  }
 
   /// Makes room for `count` positions, the first `kept` of them kept.
   func reserve(_ count: Int, keeping kept: Int) {
     guard count > capacity else { return }
-    let grown = max(count, 2 * capacity)
-    for path in [\LayerCache.keyBuffer, \LayerCache.valueBuffer] {
-      let buffer = FloatBuffer(width * grown)
-      buffer.pointer.update(from: self[keyPath: path].pointer, count: width * kept)
-      self[keyPath: path] = buffer
+    let block = CacheHead.block
+    let grown = (max(count, 2 * capacity) + block - 1) / block * block
+    let kept = (kept + block - 1) / block * block
+    memory = (0..<(type.group > 0 ? 4 : 2)).map { part in
+      let new = AlignedMemory(heads * bytes(part, grown))
+      if kept > 0 {
+        for head in 0..<heads {
+          (new.base + head * bytes(part, grown)).copyMemory(
+            from: memory[part].base + head * bytes(part, capacity), byteCount: bytes(part, kept))
+        }
+      }
+      return new
     }
     capacity = grown
+  }
+
+  /// Writes rows of keys and values, heads · dimension floats each, from `position` on.
+  func store(
+    _ keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>, rows: Int, at position: Int,
+    with kernels: Kernels = .best
+  ) {
+    for index in 0..<heads {
+      let head = head(index)
+      for row in 0..<rows {
+        let at = (row * heads + index) * dimension
+        kernels.store(keys + at, values + at, at: position + row, in: head)
+      }
+    }
   }
 }
 
@@ -34,18 +117,30 @@ public final class KeyValueCache {
   private let layers: [LayerCache]
   /// The number of positions held.
   public internal(set) var count = 0
+  /// How keys and values are held.
+  public let type: CacheType
 
   /// An empty cache.
   ///
-  /// - Parameter sharesLayers: one layer's memory serves for all, for reading a text once from its start.
-  public init(_ configuration: Configuration, capacity: Int = 64, sharesLayers: Bool = false) {
+  /// - Parameters:
+  ///   - capacity: the positions that room is made for at once; more is made as needed.
+  ///   - sharesLayers: one layer's memory serves for all, for reading a text once from its start.
+  public init(
+    _ configuration: Configuration, capacity: Int = 64, type: CacheType = .f32, sharesLayers: Bool = false
+  ) {
+    self.type = type
     layers = (0..<(sharesLayers ? 1 : configuration.layers)).map { _ in
-      LayerCache(width: configuration.keyValueWidth, capacity: capacity)
+      LayerCache(
+        heads: configuration.keyValueHeads, dimension: configuration.headDimension, type: type,
+        capacity: capacity)
     }
   }
 
   subscript(layer: Int) -> LayerCache { layers[layers.count == 1 ? 0 : layer] }
 
+  /// The bytes of memory it holds, room for more positions included.
+  public var byteCount: Int { layers.reduce(0) { $0 + $1.byteCount } }
+
   /// Forgets all positions from `count` on.
-  public func truncate(to count: Int) { self.count = min(count, self.count) }
+  public func truncate(to count: Int) { self.count = max(0, min(count, self.count)) }
 }

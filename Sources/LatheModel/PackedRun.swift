@@ -79,35 +79,46 @@ package struct Pack {
 /// The attention of a pack over its own rows, and over a cache's tokens before them.
 struct PackedAttention {
   let pack: Pack
-  /// The layer's part of the cache, and the number of its tokens.
+  /// The layer's keys and values of all rows, at the rows' numbers.
+  let cache: LayerCache
+  /// The layer's part of the cache that holds the prefix, and the number of its tokens.
   let prefix: LayerCache?
   let prefixCount: Int
   /// The rows that are needed after this block, in rising order, where not all are: they move to the front.
   var rows: [Int]?
-  private static let queryTile = 64
-  private static let keyTile = 256
 
-  /// Queries and outputs are rows × (heads · headDimension); keys and values of all rows lie in `cache`.
+  /// Queries and outputs are rows × (heads · headDimension).
   func callAsFunction(
-    queries: UnsafePointer<Float>, cache: LayerCache, configuration c: Configuration,
-    into out: UnsafeMutablePointer<Float>, team: ThreadTeam
+    queries: UnsafePointer<Float>, configuration c: Configuration, into out: UnsafeMutablePointer<Float>,
+    team: ThreadTeam
   ) {
     var tiles: [(family: Pack.Family, rows: Range<Int>)] = []
     for family in pack.families {
-      for first in stride(from: family.rows.lowerBound, to: family.rows.upperBound, by: Self.queryTile) {
-        tiles.append((family, first..<min(first + Self.queryTile, family.rows.upperBound)))
+      for first in stride(
+        from: family.rows.lowerBound, to: family.rows.upperBound, by: AttentionTile.rowCount)
+      {
+        tiles.append((family, first..<min(first + AttentionTile.rowCount, family.rows.upperBound)))
       }
     }
     team.run(tiles.count * c.heads) { piece in
       let tile = tiles[piece / c.heads], head = piece % c.heads
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: Self.queryTile * (Self.keyTile + 3)) { memory in
-        guard let scores = memory.baseAddress else { return }
-        Tile(
-          queries: queries, out: out, width: c.queryWidth, keyWidth: c.keyValueWidth, d: c.headDimension,
-          queryAt: head * c.headDimension, keyAt: head / (c.heads / c.keyValueHeads) * c.headDimension,
-          rows: tile.rows, scores: scores
-        ).attend(tile.family, cache, prefix, prefixCount)
-      }
+      AttentionTile.attend(
+        tile.rows, heads: head..<head + 1, queries: queries, configuration: c, into: out
+      ) { attend($0, tile.rows, of: tile.family, head: head / (c.heads / c.keyValueHeads)) }
+    }
+  }
+
+  private func attend(_ tile: AttentionTile, _ rows: Range<Int>, of family: Pack.Family, head: Int) {
+    if family.followsPrefix, let prefix, prefixCount > 0 {
+      tile.look(rows, at: prefix.head(head), 0..<prefixCount, visible: prefixCount)
+    }
+    let own = cache.head(head)
+    for span in family.ancestors where !span.isEmpty { tile.look(rows, at: own, span, visible: span.count) }
+    for member in family.members where member.overlaps(rows) {
+      let part = member.clamped(to: rows)
+      tile.look(
+        part, at: own, member.lowerBound..<part.upperBound,
+        visible: part.lowerBound - member.lowerBound + 1)
     }
   }
 
@@ -123,73 +134,6 @@ struct PackedAttention {
       (attended + index * c.queryWidth).update(from: attended + row * c.queryWidth, count: c.queryWidth)
     }
     return rows.count
-  }
-
-  /// Some rows of one family, for one head: a running softmax over one run of keys after another.
-  private struct Tile {
-    let queries: UnsafePointer<Float>
-    let out: UnsafeMutablePointer<Float>
-    let width, keyWidth, d, queryAt, keyAt: Int
-    let rows: Range<Int>
-    let scores: UnsafeMutablePointer<Float>
-
-    private var peak: UnsafeMutablePointer<Float> { scores + queryTile * keyTile }
-    private var sum: UnsafeMutablePointer<Float> { peak + queryTile }
-    private var correction: UnsafeMutablePointer<Float> { sum + queryTile }
-
-    func attend(_ family: Pack.Family, _ cache: LayerCache, _ prefix: LayerCache?, _ prefixCount: Int) {
-      peak.update(repeating: -.infinity, count: rows.count)
-      sum.update(repeating: 0, count: rows.count)
-      var begun = false
-      if family.followsPrefix, let prefix, prefixCount > 0 {
-        look(rows, at: prefix.keys, prefix.values, prefixCount, visible: prefixCount, &begun)
-      }
-      for span in family.ancestors where !span.isEmpty {
-        let at = span.lowerBound * keyWidth
-        look(rows, at: cache.keys + at, cache.values + at, span.count, visible: span.count, &begun)
-      }
-      for member in family.members where member.overlaps(rows) {
-        let seen = member.clamped(to: rows), at = member.lowerBound * keyWidth
-        var begunHere = begun
-        look(
-          seen, at: cache.keys + at, cache.values + at, seen.upperBound - member.lowerBound,
-          visible: seen.lowerBound - member.lowerBound + 1, &begunHere)
-      }
-      for row in rows {
-        let norm = 1 / sum[row - rows.lowerBound], target = out + row * width + queryAt
-        for i in 0..<d { target[i] *= norm }
-      }
-    }
-
-    /// Adds to `part` of the rows what they see of `count` keys; the first of them sees `visible`.
-    private func look(
-      _ part: Range<Int>, at keys: UnsafePointer<Float>, _ values: UnsafePointer<Float>, _ count: Int,
-      visible: Int, _ begun: inout Bool
-    ) {
-      let offset = part.lowerBound - rows.lowerBound
-      let query = queries + part.lowerBound * width + queryAt
-      let target = out + part.lowerBound * width + queryAt
-      let seesAll = visible == count && part.count > 0
-      for key in stride(from: 0, to: count, by: keyTile) {
-        let columns = min(keyTile, count - key)
-        BLAS.multiplyTransposed(
-          query, stride: width, keys + key * keyWidth + keyAt, stride: keyWidth, into: scores,
-          stride: keyTile, m: part.count, n: columns, k: d)
-        Kernels.best.softmaxTile(
-          scores, rows: part.count, columns: columns, stride: keyTile,
-          visible: seesAll ? columns : visible - key, scale: 1 / Float(d).squareRoot(), peak: peak + offset,
-          sum: sum + offset, correction: correction + offset)
-        if begun {
-          for r in 0..<part.count where correction[offset + r] != 1 {
-            for i in 0..<d { target[r * width + i] *= correction[offset + r] }
-          }
-        }
-        BLAS.multiply(
-          scores, stride: keyTile, values + key * keyWidth + keyAt, stride: keyWidth, into: target,
-          stride: width, m: part.count, n: d, k: columns, beta: begun ? 1 : 0)
-        begun = true
-      }
-    }
   }
 }
 
@@ -225,10 +169,11 @@ extension Inference {
     for (place, index) in order.enumerated() { places[index] = place }
     for (layer, block) in model.blocks.enumerated() {
       run(
-        block, on: hidden, tokens: count, start: 0, cache: keys[layer],
-        packing: PackedAttention(
-          pack: pack, prefix: prefix.map { $0[layer] }, prefixCount: prefix?.count ?? 0,
-          rows: layer + 1 == model.blocks.count ? order.map { wanted[$0] } : nil))
+        block, on: hidden, tokens: count,
+        context: .pack(
+          PackedAttention(
+            pack: pack, cache: keys[layer], prefix: prefix.map { $0[layer] }, prefixCount: prefix?.count ?? 0,
+            rows: layer + 1 == model.blocks.count ? order.map { wanted[$0] } : nil)))
     }
     // At most 64 MiB of logits at a time, whatever the vocabulary.
     let most = max(1, min(wanted.count, (1 << 24) / c.vocabularySize))

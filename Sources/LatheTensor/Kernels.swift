@@ -73,15 +73,6 @@ extension Kernels {
     table.pointee.silu_multiply(gate, up, n)
   }
 
-  /// One query against `count` keys and values whose rows lie `stride` floats apart.
-  package func attend(
-    _ query: UnsafePointer<Float>, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, count: Int,
-    stride: Int,
-    dimension: Int, scale: Float, scores: UnsafeMutablePointer<Float>, into out: UnsafeMutablePointer<Float>
-  ) {
-    table.pointee.attend(query, keys, values, count, stride, dimension, scale, scores, out)
-  }
-
   /// One step of an online softmax over a tile of scores: row r sees its first `visible + r` columns.
   package func softmaxTile(
     _ scores: UnsafeMutablePointer<Float>, rows: Int, columns: Int, stride: Int, visible: Int, scale: Float,

@@ -95,6 +95,12 @@ public struct Tokenizer: Sendable {
     parts.vocabulary.contains(id) ? parts.vocabulary.pieces.text(Int(id)) : nil
   }
 
+  /// Whether every id stands for the same token as in `other`.
+  public func hasTokens(of other: Tokenizer) -> Bool {
+    vocabularySize == other.vocabularySize
+      && (0..<Int32(vocabularySize)).allSatisfy { piece(of: $0) == other.piece(of: $0) }
+  }
+
   /// The id of the token that the vocabulary spells `piece`, or nil.
   public func id(of piece: String) -> Int32? { parts.vocabulary.id(of: Array(piece.utf8)) }
 

@@ -35,6 +35,12 @@ struct Bench: ParsableCommand {
     name: .shortAndLong,
     help: ArgumentHelp("float, or int8, which rounds inputs (default: int8).", valueName: "list"))
   var activations: String?
+  @Option(
+    name: [.customShort("c"), .long],
+    help: ArgumentHelp("f32, f16, int8, int4: keys and values (default: f16).", valueName: "list"))
+  var cacheType: String?
+  @Option(help: ArgumentHelp("The texts written together (default: 1).", valueName: "list"))
+  var parallel: String?
   @Option(name: .shortAndLong, help: "How often to measure, after one run to warm up.") var repetitions = 5
   @Option(name: .shortAndLong, help: "md, csv or jsonl, a row for each test as soon as it is done.")
   var output = OutputForm.md
@@ -47,6 +53,7 @@ struct Bench: ParsableCommand {
   private var lists: [String: String] {
     [
       "prompt": prompt, "generate": generate, "depth": depth, "threads": threads, "activations": activations,
+      "cache-type": cacheType, "parallel": parallel,
     ].compactMapValues { $0 }
   }
 

@@ -24,6 +24,7 @@ struct Eval: ParsableCommand {
   var reference: String?
   @Option(help: ArgumentHelp("Measure this many windows, or questions of a task, at most.", valueName: "n"))
   var limit: Int?
+  @Option(help: "Without --tasks: how keys and values are held.") var cacheType = CacheType.f32
   @Option(help: ArgumentHelp("Where corpora/ and tasks/ lie (default: $LATHE_DATA).", valueName: "folder"))
   var data: String?
   @Option(help: "How weights meet their inputs: float, or int8, which rounds them.")
@@ -39,6 +40,9 @@ struct Eval: ParsableCommand {
       throw ValidationError("give one of --tasks, --protocol and --text")
     }
     if text == nil, window != nil || bos != nil { throw ValidationError("--window and --bos go with --text") }
+    if tasks.tasks != nil, cacheType != .f32 {
+      throw ValidationError("--cache-type goes with --text and --protocol")
+    }
     if let limit, limit < 1 { throw ValidationError("--limit takes 1 or more") }
     if let window, window < 2 { throw ValidationError("--window takes 2 or more") }
   }
@@ -107,7 +111,7 @@ struct Eval: ParsableCommand {
     }
     let other = try reference.map { (path) throws(Problem) in try Model(reading: path) }
     let progress = ProgressLine("window", total: windows.count)
-    let result = try Perplexity(model, reference: other, team: team)
+    let result = try Perplexity(model, reference: other, team: team, cacheType: cacheType)
       .measure(windows, protocolName: measure.name, firstScored: measure.firstScored) { done, soFar in
         progress.update(done, "perplexity \(Format.number(soFar, 4))")
       }

@@ -73,6 +73,50 @@ import Testing
     #expect(nothing["text"] as? String == "")
   }
 
+  @Test("several prompts are continued together, each as it would be alone")
+  func runContinuesTogether() throws {
+    let options = ["--max-tokens", "10", "--temperature", "0", "--json"]
+    let prompts = ["It was", "The king", "I"]
+    let outcome = try Command.run(["run", Sample.model] + prompts.flatMap { ["--prompt", $0] } + options)
+    let objects = try #require(
+      try JSONSerialization.jsonObject(with: Data(outcome.output.utf8)) as? [[String: Any]])
+    let alone = try prompts.map { try Command.run(["run", Sample.model, "--prompt", $0] + options).json() }
+    #expect(objects.map { $0["text"] as? String } == alone.map { $0["text"] as? String })
+    #expect(objects.map { $0["prompt"] as? String } == prompts)
+    let plain = try Command.run(
+      ["run", Sample.model] + prompts.flatMap { ["--prompt", $0] } + options.dropLast())
+    for (index, text) in objects.enumerated() {
+      let whole = prompts[index] + (text["text"] as? String ?? "")
+      #expect(plain.output.contains("==> text \(index + 1), 10 tokens, limit reached <==\n\(whole)\n"))
+    }
+  }
+
+  @Test("a draft of few bits leaves a greedy text as it is", arguments: ["2", "4"])
+  func runWithDraft(bits: String) throws {
+    let scratch = try Scratch(), draft = scratch.path("draft")
+    #expect(try Command.run("quantize", Sample.model, draft, "--bits", bits).status == 0)
+    let arguments = ["run", Sample.model, "--prompt", "It was", "--max-tokens", "64", "--temperature", "0"]
+    let plain = try Command.run(arguments + ["--json"]).json()
+    let drafted = try Command.run(arguments + ["--draft", draft, "--json"]).json()
+    #expect(plain["ids"] as? [Int] == drafted["ids"] as? [Int])
+    let share = try #require(drafted["draft_acceptance"] as? Double)
+    #expect(share > (bits == "4" ? 0.7 : 0.1) && share <= 1)
+    let told = try Command.run(arguments + ["--draft", draft, "--draft-tokens", "6"])
+    #expect(told.errors.contains("% of the draft accepted"))
+  }
+
+  @Test("keys and values may be held in fewer bits", arguments: ["f32", "f16", "int8", "int4"])
+  func cacheTypes(type: String) throws {
+    let run = try Command.run(
+      "run", Sample.model, "--prompt", "It was", "--max-tokens", "8", "--cache-type", type, "--json"
+    ).json()
+    #expect((run["ids"] as? [Int])?.count == 8)
+    let measured = try Sample.evaluate(Sample.model, "--reference", Sample.model, "--cache-type", type)
+    let allowed: [String: Double] = ["f32": 1e-6, "f16": 1e-6, "int8": 1e-3, "int4": 0.05]
+    let found = try #require(measured["kl_mean"] as? Double)
+    #expect(abs(found) <= allowed[type, default: 0])
+  }
+
   @Test func evalMeasures() throws {
     let object = try Sample.evaluate(Sample.model, "--reference", Sample.model)
     expectNumbers("perplexity", "nll", "tokens", "bits_per_weight", "file_bytes", in: object)

@@ -54,6 +54,10 @@ import Testing
   }
 
   static let requests: [(arguments: String, says: String)] = [
+    ("run model --prompt a --cache-type int3", "int3"),
+    ("run model --prompt a --draft-tokens 0", "--draft-tokens"),
+    ("run model --prompt a --prompt b --draft model", "--draft"),
+    ("eval model --tasks piqa --cache-type f16", "--cache-type"),
     ("quantize model out --method magic", "unknown method \"magic\""),
     ("quantize model out --method gptq", "--calibration"), ("quantize model out --bits 9", "9 bits"),
     ("quantize model out --bits 0", "0 bits"), ("quantize model out --bits 2.5", "2.5 bits"),
@@ -115,7 +119,8 @@ import Testing
     "tokenize model --file none",
     "quantize model out --calibration none",
     "quantize model out --tokenizer none", "eval model --text short --tokenizer none",
-    "run model --prompt a --tokenizer none", "tokenize model --text a --tokenizer none",
+    "run model --prompt a --tokenizer none", "run model --prompt a --draft none",
+    "tokenize model --text a --tokenizer none",
   ]
 
   @Test("missing inputs", arguments: inputs) func input(arguments: String) throws {

@@ -36,7 +36,7 @@ import Testing
   func combinations() throws {
     let sweep = try BenchSweep(
       ["prompt": "8,16", "generate": "0,4", "threads": "1,2", "depth": "0-8+4"], repetitions: 2)
-    #expect(sweep.combinations == [[1, 1, 0], [1, 1, 4], [1, 1, 8], [2, 1, 0], [2, 1, 4], [2, 1, 8]])
+    #expect(sweep.combinations == [1, 2].flatMap { threads in [0, 4, 8].map { [threads, 1, 1, 1, $0] } })
     #expect(sweep.tests == [.prompt(8), .prompt(16), .generate(4)])
     #expect(sweep.total(models: 2) == 2 * 6 * 3 * 2 && !sweep.isSingle)
     let plain = try BenchSweep([:], repetitions: 1)

@@ -181,7 +181,7 @@ import Testing
     }
   }
 
-  @Test("softmax, divergence and attention agree with the plain kernels", arguments: sets)
+  @Test("softmax and divergence agree with the plain kernels", arguments: sets)
   func probabilities(name: String) throws {
     let kernels = try Self.set(name), n = 1003
     let p = Self.numbers(n, 1, scale: 20), q = Self.numbers(n, 2, scale: 20)
@@ -195,16 +195,6 @@ import Testing
           - Kernels.scalar.divergence(p, logSum: sum, from: q, logSum: other, n)) < 1e-3)
     #expect(abs(kernels.divergence(p, logSum: sum, from: p, logSum: sum, n)) < 1e-6)
     #expect(kernels.argmax(p, n) == Kernels.scalar.argmax(p, n))
-    let keys = Self.numbers(40 * 24, 3), values = Self.numbers(40 * 24, 4),
-      query = Self.numbers(12, 5, scale: 8)
-    var scores = [Float](repeating: 0, count: 40), fast = [Float](repeating: 0, count: 12), slow = fast
-    kernels.attend(
-      query, keys: keys, values: values, count: 40, stride: 24, dimension: 12, scale: 0.3, scores: &scores,
-      into: &fast)
-    Kernels.scalar.attend(
-      query, keys: keys, values: values, count: 40, stride: 24, dimension: 12, scale: 0.3, scores: &scores,
-      into: &slow)
-    #expect(close(fast, slow))
   }
 
   @Test("a column rounds to the same codes", arguments: sets)

@@ -12,3 +12,4 @@
 #include "lanes.h"
 #include "blocks.h"
 #include "pack.h"
+#include "attention.h"

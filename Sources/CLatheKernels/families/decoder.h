@@ -54,18 +54,6 @@ LATHE_INLINE float exponentiate(float *x, float peak, size_t n) {
   return s;
 }
 
-static void attend(
-    const float *query, const float *keys, const float *values, size_t count, size_t stride, size_t dim, float scale,
-    float *scores, float *out) {
-  for (size_t t = 0; t < count; t++) scores[t] = dot(query, keys + t * stride, dim) * scale;
-  const float norm = 1.0f / exponentiate(scores, maximum(scores, count), count);
-  for (size_t i = 0; i < dim; i++) out[i] = 0;
-  for (size_t t = 0; t < count; t++) {
-    const float p = scores[t] * norm, *v = values + t * stride;
-    for (size_t i = 0; i < dim; i++) out[i] += p * v[i];
-  }
-}
-
 static void softmax_tile(
     float *scores, size_t rows, size_t columns, size_t stride, ptrdiff_t visible, float scale, float *peak, float *sum,
     float *correction) {

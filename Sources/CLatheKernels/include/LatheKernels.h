@@ -186,6 +186,38 @@ typedef struct {
   size_t tokens;
 } LatheTileInputs;
 
+/// How a cache holds keys and values; `families/attention.h` says how they lie.
+enum { LATHE_CACHE_f32, LATHE_CACHE_f16, LATHE_CACHE_int8, LATHE_CACHE_int4 };
+
+/// The positions that are attended to at a time.
+enum { LATHE_CACHE_RUN = 512 };
+
+/// The floats of scratch that a run of a head of `width` elements needs.
+#define LATHE_CACHE_SCRATCH(width) (4 * (LATHE_CACHE_RUN + 4 * (width) + 4 * 64) + 64)
+
+/// The keys and values of one head, from position 0 on.
+typedef struct {
+  uint8_t *_Nonnull keys;
+  uint8_t *_Nonnull values;
+  /// One half-precision scale a group of 32 elements; null for floats.
+  uint16_t *_Nullable key_scales;
+  uint16_t *_Nullable value_scales;
+  uint32_t kind;
+  /// The elements of a head, and those that are stored: a multiple of 16, of 32 for whole numbers.
+  size_t dim, width;
+} LatheCacheHead;
+
+/// The queries that look at one head: for each of some tokens `heads` vectors, one after another.
+typedef struct {
+  const float *_Nonnull queries;
+  size_t tokens, heads;
+  /// Floats from one token to the next.
+  size_t stride;
+  /// The position of the first token: token t sees start + t + 1 positions.
+  size_t start;
+  float scale;
+} LatheCacheQueries;
+
 /// The kernels of one instruction set.
 typedef struct {
   const char *_Nonnull name;
@@ -214,10 +246,23 @@ typedef struct {
   void (*_Nonnull silu_multiply)(float *_Nonnull gate, const float *_Nonnull up, size_t n);
   /// a[i] += b[i]
   void (*_Nonnull add)(float *_Nonnull a, const float *_Nonnull b, size_t n);
-  /// One query against `count` keys and values whose rows lie `stride` floats apart; `scores` holds `count` floats.
-  void (*_Nonnull attend)(
-    const float *_Nonnull query, const float *_Nonnull keys, const float *_Nonnull values, size_t count,
-    size_t stride, size_t dim, float scale, float *_Nonnull scores, float *_Nonnull out);
+  /// Writes the keys and values of one position, `dim` floats each.
+  void (*_Nonnull cache_store)(
+    const LatheCacheHead *_Nonnull head, size_t position, const float *_Nonnull key, const float *_Nonnull value);
+  /// `count` keys from position `first` as floats, transposed: out[element · stride + i].
+  void (*_Nonnull cache_keys)(
+    const LatheCacheHead *_Nonnull head, size_t first, size_t count, float *_Nonnull out, size_t stride);
+  /// `count` values from position `first` as floats: out[i · width + element].
+  void (*_Nonnull cache_values)(const LatheCacheHead *_Nonnull head, size_t first, size_t count, float *_Nonnull out);
+  /// Queries against `count` positions from `first`, at most LATHE_CACHE_RUN and a multiple of it. Each query, `out_stride`
+  /// floats apart, receives Σ e^(score - peak) · value in `width` floats, then the peak and Σ e^(score - peak).
+  /// `scratch` holds LATHE_CACHE_SCRATCH(width) floats.
+  void (*_Nonnull attend_run)(
+    const LatheCacheHead *_Nonnull head, const LatheCacheQueries *_Nonnull queries, size_t first, size_t count,
+    float *_Nonnull scratch, float *_Nonnull out, size_t out_stride);
+  /// Puts one query's results on `runs` runs together, `stride` floats apart: `dim` floats.
+  void (*_Nonnull merge_runs)(
+    const float *_Nonnull parts, size_t runs, size_t stride, size_t width, size_t dim, float *_Nonnull out);
   /// One step of an online softmax over a tile of scores, `rows` × `columns` with `stride`.
   /// Row r sees its first `visible + r` columns only (at most `columns`). Scores become weights in place;
   /// `peak` and `sum` are updated, `correction[r]` receives the factor for what was accumulated before.

@@ -68,6 +68,35 @@ static inline __attribute__((always_inline)) HalfWholes dot_half(HalfWholes sum,
     __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);                  \
   })
 
+typedef float Lanes __attribute__((ext_vector_type(16)));
+typedef int32_t LaneMask __attribute__((ext_vector_type(16)));
+typedef uint32_t LaneWords __attribute__((ext_vector_type(16)));
+
+#define LATHE_OWN_LANE_HALVES
+static inline __attribute__((always_inline)) Lanes lanes_from_halves(const uint16_t *p) {
+  __m256 parts[2];
+  for (int i = 0; i < 2; i++) parts[i] = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p + i));
+  Lanes x;
+  memcpy(&x, parts, sizeof x);
+  return x;
+}
+
+static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uint16_t *p) {
+  __m256 parts[2];
+  memcpy(parts, &x, sizeof x);
+  for (int i = 0; i < 2; i++) _mm_storeu_si128((__m128i *)p + i, _mm256_cvtps_ph(parts[i], _MM_FROUND_TO_NEAREST_INT));
+}
+
+#define LATHE_OWN_PAIRS
+static inline __attribute__((always_inline)) LaneMask add_pairs(LaneMask sum, LaneWords words, uint32_t pair) {
+  __m256i s[2], w[2];
+  memcpy(s, &sum, sizeof sum);
+  memcpy(w, &words, sizeof words);
+  for (int i = 0; i < 2; i++) s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(w[i], _mm256_set1_epi32((int)pair)));
+  memcpy(&sum, s, sizeof sum);
+  return sum;
+}
+
 #define LATHE_SET_NAME "avx2"
 #include "../families/all.h"
 #pragma clang attribute pop

@@ -127,6 +127,24 @@ static inline __attribute__((always_inline)) int load_word(const int8_t *x) {
 #define table_quad(table, w) \
   ((Codes)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(table))), (__m512i)(w)))
 
+typedef float Lanes __attribute__((ext_vector_type(16)));
+typedef int32_t LaneMask __attribute__((ext_vector_type(16)));
+typedef uint32_t LaneWords __attribute__((ext_vector_type(16)));
+
+#define LATHE_OWN_LANE_HALVES
+static inline __attribute__((always_inline)) Lanes lanes_from_halves(const uint16_t *p) {
+  return (Lanes)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+}
+
+static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uint16_t *p) {
+  _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
+}
+
+#define LATHE_OWN_PAIRS
+static inline __attribute__((always_inline)) LaneMask add_pairs(LaneMask sum, LaneWords words, uint32_t pair) {
+  return (LaneMask)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)words, _mm512_set1_epi32((int)pair));
+}
+
 #define LATHE_SET_NAME "avx512"
 #define LATHE_OWN_DOT_INTEGER
 #include "../families/before_table.h"

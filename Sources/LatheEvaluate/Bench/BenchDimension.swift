@@ -44,9 +44,14 @@ public struct BenchDimension: Hashable, Sendable {
   /// How weights meet their inputs.
   public static let activations = BenchDimension(
     "activations", title: "act", words: Activations.allCases.map(\.rawValue), standard: "int8")
+  /// How keys and values are held.
+  public static let cacheType = BenchDimension(
+    "cache-type", key: "cache_type", title: "cache", words: CacheType.allCases.map(\.rawValue), standard: "f16")
+  /// The texts written together.
+  public static let parallel = BenchDimension("parallel", title: "par", allowed: 1...256, standard: "1")
 
   /// Everything that is varied around a test, slowest first.
-  public static let all: [BenchDimension] = [.threads, .activations, .depth]
+  public static let all: [BenchDimension] = [.threads, .activations, .cacheType, .parallel, .depth]
 
   /// The values of `text`; nil for what it is where nothing is said.
   ///

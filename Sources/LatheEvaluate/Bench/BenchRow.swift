@@ -69,7 +69,7 @@ public struct BenchRow: Sendable {
   /// The share of the streaming rate at which weights were read; nil where tokens share a read.
   public var streamShare: Double? {
     guard case .generate = test, streamRate > 0 else { return nil }
-    return Double(bytesPerToken) * rates.median / streamRate
+    return Double(bytesPerToken) * rates.median / Double(setting.texts(of: test)) / streamRate
   }
 
   /// The name of the file or folder.

@@ -79,9 +79,11 @@ public struct BenchSweep: Sendable {
       teams[setting[.threads]] = team
       let inference = setting.makeInference(model, team)
       for test in tests {
-        let cache = try setting.makeCache(inference, capacity: setting[.depth] + test.tokens)
-        if setting[.depth] > 0 { _ = SpeedTest.prompt(setting[.depth]).seconds(inference, cache) }
-        _ = test.seconds(inference, cache)
+        let caches = try (0..<setting.texts(of: test)).map { _ throws(Problem) in
+          try setting.makeCache(inference, capacity: setting[.depth] + test.tokens)
+        }
+        if setting[.depth] > 0 { _ = SpeedTest.prompt(setting[.depth]).seconds(inference, caches) }
+        _ = test.seconds(inference, caches)
         if meter == nil {
           firstToken = try firstTokenSeconds(test, clock.now - start, inference, setting)
           peak = Speed.peakMemory
@@ -92,8 +94,8 @@ public struct BenchSweep: Sendable {
         for _ in 0..<repetitions {
           progress(setting.name(of: test))
           streams.append(stream.measure(team: team))
-          cache.truncate(to: setting[.depth])
-          rates.append(Double(test.tokens) / test.seconds(inference, cache))
+          for cache in caches { cache.truncate(to: setting[.depth]) }
+          rates.append(Double(caches.count * test.tokens) / test.seconds(inference, caches))
         }
         try row(
           BenchRow(
@@ -110,7 +112,7 @@ public struct BenchSweep: Sendable {
     let seconds = passed / .seconds(1)
     guard case .generate(let count) = test, count > 1 else { return seconds }
     let cache = try setting.makeCache(inference, capacity: count)
-    return max(0, seconds - SpeedTest.generate(count - 1).seconds(inference, cache))
+    return max(0, seconds - SpeedTest.generate(count - 1).seconds(inference, [cache]))
   }
 
   /// Where each group of weights' time goes while one token after another is written, under the first combination.
@@ -143,17 +145,25 @@ struct Setting {
   ///
   /// - Throws: `Problem` of kind `usage` where no memory holds it.
   func makeCache(_ inference: Inference, capacity: Int) throws(Problem) -> KeyValueCache {
-    let needed = Footprint.cacheBytes(inference.configuration, context: capacity, bits: cacheBits)
+    let needed =
+      Double(self[.parallel])
+      * Footprint.cacheBytes(inference.configuration, context: capacity, bits: cacheBits)
     guard needed < Double(Machine.memory) else {
       throw Problem(
         .usage, "a cache of \(capacity) tokens takes more than the machine's memory",
         cure: "give a smaller --depth, --prompt or --generate")
     }
-    return inference.makeCache(capacity: capacity)
+    return inference.makeCache(capacity: capacity, type: CacheType.allCases[self[.cacheType]])
   }
 
   /// The bits of an element of keys and values.
-  var cacheBits: Double { 32 }
+  var cacheBits: Double { CacheType.allCases[self[.cacheType]].bitsPerValue }
+
+  /// The texts of a test: prompts are read one after another.
+  func texts(of test: SpeedTest) -> Int {
+    if case .generate = test { return max(1, self[.parallel]) }
+    return 1
+  }
 
   /// The test's name, its depth with it.
   func name(of test: SpeedTest) -> String {

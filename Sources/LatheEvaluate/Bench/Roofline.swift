@@ -27,8 +27,8 @@ public struct Roofline: Sendable {
   ) throws(Problem) {
     let depth = setting[.depth]
     let cache = try setting.makeCache(inference, capacity: depth + 2 * tokens)
-    if depth > 0 { _ = SpeedTest.prompt(depth).seconds(inference, cache) }
-    _ = SpeedTest.generate(tokens).seconds(inference, cache)
+    if depth > 0 { _ = SpeedTest.prompt(depth).seconds(inference, [cache]) }
+    _ = SpeedTest.generate(tokens).seconds(inference, [cache])
     cache.truncate(to: depth)
     let clock = ContinuousClock()
     var sums: [StepGroup: Duration] = [:], last = clock.now, streams: [Double] = []
@@ -40,7 +40,7 @@ public struct Roofline: Sendable {
     for i in 0..<tokens {
       if i % max(1, tokens / 4) == 0 { streams.append(meter.measure(team: inference.team)) }
       last = clock.now
-      _ = SpeedTest.generate(1).seconds(inference, cache)
+      _ = SpeedTest.generate(1).seconds(inference, [cache])
     }
     inference.stepTimer = nil
     let rate = streams.median

@@ -1,0 +1,4 @@
+public import ArgumentParser
+public import LatheModel
+
+extension CacheType: ExpressibleByArgument {}

@@ -1,0 +1,167 @@
+import LatheTensor
+import Testing
+
+/// Cached keys and values of every type under every instruction set, against sums in double precision.
+@Suite struct CacheKernelTests {
+  static let sets = Kernels.available.map(\.name)
+
+  /// One head of cached keys and values, and memory for it.
+  final class Head {
+    let memory: [AlignedMemory]
+    let head: CacheHead
+    let dimension, positions: Int
+
+    init(kind: Int, dimension: Int, positions: Int, with kernels: Kernels) {
+      let unit = kind < 2 ? 16 : 32, room = (positions + 15) / 16 * 16
+      let width = (dimension + unit - 1) / unit * unit
+      memory = [4, 4, 2, 2].map { AlignedMemory($0 * room * width) }
+      head = CacheHead(
+        kind: kind, dimension: dimension, width: width, keys: memory[0].base, values: memory[1].base,
+        keyScales: memory[2].base, valueScales: memory[3].base)
+      (self.dimension, self.positions) = (dimension, positions)
+      let keys = KernelTests.numbers(positions * dimension, 1),
+        values = KernelTests.numbers(
+          positions * dimension, 2)
+      keys.withUnsafeBufferPointer { keys in
+        values.withUnsafeBufferPointer { values in
+          for p in 0..<positions {
+            kernels.store(
+              keys.baseAddress! + p * dimension, values.baseAddress! + p * dimension, at: p, in: head)
+          }
+        }
+      }
+    }
+
+    /// Keys, position after position, and values, as floats.
+    func floats(_ range: Range<Int>, with kernels: Kernels) -> (keys: [Float], values: [Float]) {
+      var transposed = [Float](repeating: 0, count: dimension * range.count)
+      var rows = [Float](repeating: 0, count: head.width * range.count)
+      kernels.keys(range, of: head, into: &transposed, stride: range.count)
+      rows.withUnsafeMutableBufferPointer { buffer in
+        let found = kernels.values(range, of: head, scratch: buffer.baseAddress!)
+        if found != UnsafePointer(buffer.baseAddress!) {
+          buffer.baseAddress!.update(from: found, count: buffer.count)
+        }
+      }
+      var keys: [Float] = [], values: [Float] = []
+      for p in 0..<range.count {
+        for e in 0..<dimension {
+          keys.append(transposed[e * range.count + p])
+          values.append(rows[p * head.width + e])
+        }
+      }
+      return (keys, values)
+    }
+
+    /// Attention of `tokens` · `heads` queries, the last token seeing everything.
+    func attend(_ queries: [Float], tokens: Int, heads: Int, with kernels: Kernels) -> [Float] {
+      let runs = (positions + CacheHead.run - 1) / CacheHead.run, stride = head.width + 16
+      var parts = [Float](repeating: .nan, count: tokens * heads * runs * stride)
+      var out = [Float](repeating: 0, count: tokens * heads * dimension)
+      queries.withUnsafeBufferPointer { queries in
+        let asked = CacheQueries(
+          queries.baseAddress!, tokens: tokens, heads: heads, stride: heads * dimension,
+          start: positions - tokens, scale: 0.3)
+        parts.withUnsafeMutableBufferPointer { parts in
+          for run in 0..<runs {
+            let first = run * CacheHead.run
+            kernels.attend(
+              asked, to: first..<min(first + CacheHead.run, positions), of: head,
+              into: parts.baseAddress! + run * stride, stride: runs * stride)
+          }
+          out.withUnsafeMutableBufferPointer { out in
+            for query in 0..<tokens * heads {
+              kernels.merge(
+                parts.baseAddress! + query * runs * stride, runs: runs, stride: stride, width: head.width,
+                dimension: dimension, into: out.baseAddress! + query * dimension)
+            }
+          }
+        }
+      }
+      return out
+    }
+  }
+
+  @Test(
+    "what was stored is read back as closely as the type allows, by every set alike", arguments: sets, 0...3)
+  func reading(name: String, kind: Int) throws {
+    let kernels = try KernelTests.set(name)
+    for (dimension, positions) in [(32, 40), (12, 17), (96, 33), (40, 5)] {
+      let fast = Head(kind: kind, dimension: dimension, positions: positions, with: kernels)
+      let slow = Head(kind: kind, dimension: dimension, positions: positions, with: .scalar)
+      let keys = KernelTests.numbers(positions * dimension, 1),
+        values = KernelTests.numbers(
+          positions * dimension, 2)
+      let a = fast.floats(0..<positions, with: kernels), b = slow.floats(0..<positions, with: .scalar)
+      #expect(a.keys == b.keys && a.values == b.values)
+      let error: Float = [0, 0.0005, 0.0045, 0.126][kind]
+      let worst = zip(a.keys + a.values, keys + values).map { abs($0 - $1) }.max() ?? 0
+      #expect(worst <= error)
+      // Any run of positions, whole blocks or not.
+      let part = fast.floats(3..<positions - 1, with: kernels)
+      #expect(part.keys == Array(a.keys[3 * dimension..<(positions - 1) * dimension]))
+      #expect(part.values == Array(a.values[3 * dimension..<(positions - 1) * dimension]))
+    }
+  }
+
+  @Test(
+    "numbers beyond a half's range, zeros and tiny ones are kept as well as can be", arguments: sets, 1...3)
+  func extremes(name: String, kind: Int) throws {
+    let kernels = try KernelTests.set(name)
+    let head = Head(kind: kind, dimension: 32, positions: 16, with: kernels)
+    for (value, expected) in [(Float(1e30), Float(65504)), (0, 0), (1e-30, 0), (-1e30, -65504)] {
+      let row = [Float](repeating: value, count: 32)
+      kernels.store(row, row, at: 2, in: head.head)
+      let found = head.floats(2..<3, with: kernels)
+      let wanted = abs(expected) > 1 && kind > 1 ? expected * (kind == 2 ? 127 : 8) : expected
+      for x in found.keys + found.values {
+        #expect(x.isFinite && abs(x - wanted) <= 0.01 * abs(wanted), "\(x) for \(value)")
+      }
+    }
+  }
+
+  @Test("attention agrees with sums in double precision", arguments: sets, 0...3)
+  func attention(name: String, kind: Int) throws {
+    let kernels = try KernelTests.set(name)
+    for (dimension, positions, tokens, heads) in [
+      (32, 1, 1, 1), (64, 700, 1, 4), (12, 530, 3, 3), (96, 513, 2, 1), (40, 37, 5, 7), (128, 1100, 1, 8),
+    ] {
+      let head = Head(kind: kind, dimension: dimension, positions: positions, with: kernels)
+      let (keys, values) = head.floats(0..<positions, with: .scalar)
+      let queries = KernelTests.numbers(tokens * heads * dimension, 5, scale: 4)
+      let found = head.attend(queries, tokens: tokens, heads: heads, with: kernels)
+      for query in 0..<tokens * heads {
+        let visible = positions - tokens + query / heads + 1
+        var sums = [Double](repeating: 0, count: dimension), total = 0.0
+        for p in 0..<visible {
+          var score = 0.0
+          for e in 0..<dimension {
+            score += Double(queries[query * dimension + e]) * Double(keys[p * dimension + e])
+          }
+          let weight = exponential(0.3 * score)
+          total += weight
+          for e in 0..<dimension { sums[e] += weight * Double(values[p * dimension + e]) }
+        }
+        for e in 0..<dimension {
+          #expect(abs(Double(found[query * dimension + e]) - sums[e] / total) < 1e-4)
+        }
+      }
+    }
+  }
+
+  @Test("a query's result is the same to the bit, alone and among others", arguments: sets, 0...3)
+  func company(name: String, kind: Int) throws {
+    let kernels = try KernelTests.set(name), dimension = 96, tokens = 3, heads = 3, positions = 600
+    let queries = KernelTests.numbers(tokens * heads * dimension, 5, scale: 4)
+    let all = Head(kind: kind, dimension: dimension, positions: positions, with: kernels)
+      .attend(queries, tokens: tokens, heads: heads, with: kernels)
+    for token in 0..<tokens {
+      let one = Head(
+        kind: kind, dimension: dimension, positions: positions - tokens + token + 1, with: kernels)
+      for head in 0..<heads {
+        let at = (token * heads + head) * dimension..<(token * heads + head + 1) * dimension
+        #expect(one.attend(Array(queries[at]), tokens: 1, heads: 1, with: kernels) == Array(all[at]))
+      }
+    }
+  }
+}
