@@ -153,7 +153,7 @@ public struct EncodedMatrix: Sendable {
 extension EncodedMatrix {
   /// `out[t] = W · x[t]` for `tokens` vectors, from the packed weights.
   ///
-  /// Fewer than eight vectors multiply row by row, each as it would alone, to the bit; more share each decoded panel of
+  /// Up to sixteen vectors multiply row by row, each as it would alone, to the bit; more share each decoded panel of
   /// rows, which then meets the system's GEMM.
   ///
   /// - Parameters:
@@ -163,7 +163,7 @@ extension EncodedMatrix {
     _ x: UnsafePointer<Float>, tokens: Int, into out: UnsafeMutablePointer<Float>, team: ThreadTeam,
     with kernels: Kernels = .best
   ) {
-    if tokens < 8 {
+    if tokens <= 16 {
       multiplyFew(x, tokens: tokens, into: out, team: team, with: kernels)
       return
     }

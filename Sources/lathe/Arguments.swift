@@ -2,3 +2,4 @@ public import ArgumentParser
 public import LatheModel
 
 extension CacheType: ExpressibleByArgument {}
+extension Activations: ExpressibleByArgument {}

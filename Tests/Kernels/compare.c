@@ -238,16 +238,42 @@ static void lookups(size_t n, size_t group) {
   free(codes), free(table), free(scales), free(x), free(a), free(b);
 }
 
-static void attention(size_t dim, size_t count) {
-  const size_t stride = 2 * dim;
-  float *keys = reals(count * stride, 1), *values = reals(count * stride, 1), *query = reals(dim, 1);
-  float *scores = room(4 * count), a[256], b[256], cosine[128], sine[128];
-  fast->attend(query, keys, values, count, stride, dim, .3f, scores, a);
-  plain->attend(query, keys, values, count, stride, dim, .3f, scores, b);
-  equal("attend", a, b, dim, 1e-5f);
+/* Caches of every type: what was stored, as floats, and attention to it. */
+static void caches(uint32_t kind, size_t dim, size_t count) {
+  const size_t unit = kind < LATHE_CACHE_int8 ? 16 : 32, width = (dim + unit - 1) / unit * unit;
+  const size_t positions = (count + 15) / 16 * 16, size = positions * width * 4, tokens = 2, heads = 3;
+  const int scaled = kind >= LATHE_CACHE_int8;
+  float *keys = reals(count * dim, 1), *values = reals(count * dim, 1), *queries = reals(tokens * heads * dim, 1);
+  float *scratch = room(4 * LATHE_CACHE_SCRATCH(width)), *out[2], *merged[2], *read[2];
+  const size_t stride = width + 16, queried = tokens * heads;
+  for (int k = 0; k < 2; k++) {
+    const LatheKernels *set = k ? plain : fast;
+    const LatheCacheHead head = {
+      room(size), room(size), scaled ? room(size) : 0, scaled ? room(size) : 0, kind, dim, width};
+    for (size_t p = 0; p < count; p++) set->cache_store(&head, p, keys + p * dim, values + p * dim);
+    read[k] = room(8 * count * width), out[k] = room(4 * queried * stride), merged[k] = room(4 * dim);
+    set->cache_keys(&head, 0, count, read[k], count);
+    if (kind != LATHE_CACHE_f32) set->cache_values(&head, 0, count, read[k] + count * dim);
+    const LatheCacheQueries q = {queries, tokens, heads, heads * dim, count - tokens, .3f};
+    set->attend_run(&head, &q, 0, count, scratch, out[k], stride);
+    set->merge_runs(out[k], 1, stride, width, dim, merged[k]);
+    free(head.keys), free(head.values), free(head.key_scales), free(head.value_scales);
+  }
+  equal("cache_keys", read[0], read[1], 2 * count * dim, 1e-6f);
+  for (size_t q = 0; q < queried; q++) {
+    equal("attend_run", out[0] + q * stride, out[1] + q * stride, width, 2e-5f);
+    equal("attend_run", out[0] + q * stride + width, out[1] + q * stride + width, 2, 2e-5f);
+  }
+  equal("merge_runs", merged[0], merged[1], dim, 2e-5f);
+  free(keys), free(values), free(queries), free(scratch);
+  for (int k = 0; k < 2; k++) free(read[k]), free(out[k]), free(merged[k]);
+}
+
+static void rotations(size_t dim, size_t count) {
+  float *x = reals(dim, 1), a[256], b[256], cosine[128], sine[128];
   for (size_t i = 0; i < dim / 2; i++) cosine[i] = cosf((float)i), sine[i] = sinf((float)i);
   for (int interleaved = 0; interleaved < 2; interleaved++) {
-    memcpy(a, keys, 4 * dim), memcpy(b, keys, 4 * dim);
+    memcpy(a, x, 4 * dim), memcpy(b, x, 4 * dim);
     fast->rope(a, cosine, sine, 1, dim, interleaved), plain->rope(b, cosine, sine, 1, dim, interleaved);
     equal("rope", a, b, dim, 1e-6f);
   }
@@ -259,7 +285,7 @@ static void attention(size_t dim, size_t count) {
   equal("softmax_tile", tile, copy, 3 * count, 1e-5f);
   equal("softmax_tile", sum[0], sum[1], 3, 1e-5f);
   equal("softmax_tile", correction[0], correction[1], 3, 1e-5f);
-  free(keys), free(values), free(query), free(scores), free(tile), free(copy);
+  free(x), free(tile), free(copy);
 }
 
 int main(void) {
@@ -280,7 +306,10 @@ int main(void) {
     }
     for (int i = 0; i < 600; i++) tiles();
     lookups(133, 64), lookups(512, 64), lookups(640, 16);
-    attention(64, 1), attention(64, 37), attention(96, 130), attention(6, 9);
+    rotations(64, 2), rotations(96, 130), rotations(6, 9);
+    for (uint32_t kind = LATHE_CACHE_f32; kind <= LATHE_CACHE_int4; kind++) {
+      caches(kind, 64, 37), caches(kind, 96, 500), caches(kind, 6, 9), caches(kind, 128, 130);
+    }
     printf("%s: %d comparisons with %s\n", fast->name, checks, plain->name);
   }
   if (!compared) {

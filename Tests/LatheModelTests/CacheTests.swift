@@ -111,7 +111,7 @@ import Testing
       let found = inference.logits(afterEach: next, caches: caches)
       for (index, cache) in alone.enumerated() {
         let expected = inference.logits(after: [next[index]], cache: cache)
-        // Fewer than eight rows: the same to the bit.
+        // So few rows: the same to the bit.
         #expect(Array(found[index * width..<(index + 1) * width]) == expected)
         #expect(caches[index].count == cache.count)
       }
