@@ -116,7 +116,9 @@ public final class ThreadTeam: @unchecked Sendable {
       if generation.load(ordering: .acquiring) == seen {
         pthread_mutex_lock(mutex)
         sleepers.add(1, ordering: .sequentiallyConsistent)
-        while generation.load(ordering: .sequentiallyConsistent) == seen { pthread_cond_wait(condition, mutex) }
+        while generation.load(ordering: .sequentiallyConsistent) == seen {
+          pthread_cond_wait(condition, mutex)
+        }
         sleepers.subtract(1, ordering: .relaxed)
         pthread_mutex_unlock(mutex)
       }

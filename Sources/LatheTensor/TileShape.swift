@@ -36,7 +36,8 @@ struct TileShape {
     var zero: Float = 0
     if case .constant(let value) = tiling.offsets { zero = value }
     // A whole zero point is taken from whole sums before they begin.
-    let isWhole = memory.zeros == nil && memory.halfZeros == nil && memory.minimums == nil && zero == zero.rounded()
+    let isWhole =
+      memory.zeros == nil && memory.halfZeros == nil && memory.minimums == nil && zero == zero.rounded()
     return LatheTiles(
       codes: memory.codes, scales: memory.scales, scale_codes: memory.scaleCodes,
       minimum_codes: memory.minimumCodes, minimums: memory.minimums, zeros: memory.zeros,

@@ -115,7 +115,8 @@ struct TaskCommand {
   private func configuration(_ tokenizer: Tokenizer, _ digest: String) -> [String: String] {
     var values = [
       "model": path, "tokenizer": tokenizer.summary, "limit": limit.map { "\($0)" } ?? "none",
-      "fewshot_seed": "\(options.seed)", "preset": options.preset.rawValue, "activations": activations.rawValue,
+      "fewshot_seed": "\(options.seed)", "preset": options.preset.rawValue,
+      "activations": activations.rawValue,
       "threads": "\(common.makeTeam().count)", "kernel": Kernels.best.name,
       "version": Lathe.configuration.version,
     ]

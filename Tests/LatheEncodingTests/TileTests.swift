@@ -17,7 +17,9 @@ import Testing
 
   /// Inputs that rounding leaves as they are: whole numbers of which each run of 32 has one of 127.
   static func inputs(_ count: Int) -> [Float] {
-    bytes(count, 99).enumerated().map { $0.offset % 32 == 5 ? 127 : Float(Int8(bitPattern: $0.element / 2)) - 60 }
+    bytes(count, 99).enumerated().map {
+      $0.offset % 32 == 5 ? 127 : Float(Int8(bitPattern: $0.element / 2)) - 60
+    }
   }
 
   private func check(_ matrix: EncodedMatrix, _ label: String) throws {

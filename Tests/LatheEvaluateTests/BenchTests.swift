@@ -87,7 +87,7 @@ import Testing
     // The embedding is the head: it is read whole, and one row of it again.
     #expect(weights == model.byteCount + model.embedding.byteCount / model.embedding.rows)
     let c = model.configuration
-    #expect(all.bytes == Double(weights) + 20 * Double(2 * c.layers * c.keyValueWidth * 4))
+    #expect(all.bytes == Double(weights) + 20 * Double(2 * c.layers * c.keyValueWidth * 2))
     #expect(roofline.lines.allSatisfy { $0.taken > 0 && $0.bytes > 0 })
     #expect(roofline.text.split(separator: "\n").allSatisfy { $0.count <= 80 })
   }

@@ -53,7 +53,9 @@ import Testing
     /// The weight as a number.
     func value(_ row: Int, _ column: Int) -> Double {
       let g = column / min(tiling.group, columns)
-      func half(_ table: [[UInt16]], _ index: Int) -> Double { Double(HalfPrecision.value(table[row][index])) }
+      func half(_ table: [[UInt16]], _ index: Int) -> Double {
+        Double(HalfPrecision.value(table[row][index]))
+      }
       var code = Double(codes[row][column])
       if let table = tiling.table { code = Double(table[Int(codes[row][column])]) }
       var scale = half(scales, g), minimum = half(minimums, g)
@@ -81,7 +83,9 @@ import Testing
       stride(from: x.startIndex, to: x.endIndex, by: group).flatMap { start in
         let run = x[start..<min(start + group, x.endIndex)]
         let scale = (run.map { abs($0) }.max() ?? 0) / 127
-        return run.map { scale > 0 ? Double(($0 * (1 / scale)).rounded(.toNearestOrEven)) * Double(scale) : 0 }
+        return run.map {
+          scale > 0 ? Double(($0 * (1 / scale)).rounded(.toNearestOrEven)) * Double(scale) : 0
+        }
       }
     }
   }
@@ -135,7 +139,8 @@ import Testing
       // A few vectors are rounded twice: all but exactly.
       let vector = x[t * columns..<(t + 1) * columns]
       let isTwice = tokens <= 5 && tiling.bits > 1
-      let input = isTwice ? vector.map(Double.init) : Plain.rounded(vector, group: Self.inputGroup(tiling, columns))
+      let input =
+        isTwice ? vector.map(Double.init) : Plain.rounded(vector, group: Self.inputGroup(tiling, columns))
       for row in 0..<rows {
         var sum = 0.0, size = 0.0
         for j in 0..<columns {
@@ -145,7 +150,8 @@ import Testing
         }
         let found = Double(out[t * rows + row])
         #expect(
-          abs(found - sum) <= (isTwice ? 1e-4 : 1e-5) * size + 1e-6, "\(tiling), row \(row), token \(t): \(found) where \(sum) is due")
+          abs(found - sum) <= (isTwice ? 1e-4 : 1e-5) * size + 1e-6,
+          "\(tiling), row \(row), token \(t): \(found) where \(sum) is due")
       }
     }
   }
@@ -170,7 +176,9 @@ import Testing
     }
   }
 
-  @Test("a few vectors are rounded twice, which is all but exact, and alike alone and together", arguments: KernelTests.sets)
+  @Test(
+    "a few vectors are rounded twice, which is all but exact, and alike alone and together",
+    arguments: KernelTests.sets)
   func twice(name: String) throws {
     let kernels = try KernelTests.set(name), team = ThreadTeam(count: 2)
     let plain = Plain(rows: 37, columns: 288, tiling: Tiling(bits: 5, group: 96, offsets: .zeros))
@@ -185,7 +193,8 @@ import Testing
         x.withUnsafeBufferPointer { x in
           guard let out = out.baseAddress, let x = x.baseAddress else { return }
           Tiles.multiply(
-            [(tiles, out)], by: x + tokens.lowerBound * 288, tokens: tokens.count, inputs: TileInputs(), team: team)
+            [(tiles, out)], by: x + tokens.lowerBound * 288, tokens: tokens.count, inputs: TileInputs(),
+            team: team)
         }
       }
       return out
@@ -204,7 +213,8 @@ import Testing
     }
   }
 
-  @Test("inputs of zeros, of no number and beyond all numbers give zeros, not traps", arguments: KernelTests.sets)
+  @Test(
+    "inputs of zeros, of no number and beyond all numbers give zeros, not traps", arguments: KernelTests.sets)
   func oddInputs(name: String) throws {
     let tiling = Tiling(bits: 4, group: 32, offsets: .constant(8))
     let plain = Plain(rows: 16, columns: 64, tiling: tiling), team = ThreadTeam(count: 1)

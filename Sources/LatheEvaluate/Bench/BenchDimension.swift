@@ -46,7 +46,8 @@ public struct BenchDimension: Hashable, Sendable {
     "activations", title: "act", words: Activations.allCases.map(\.rawValue), standard: "int8")
   /// How keys and values are held.
   public static let cacheType = BenchDimension(
-    "cache-type", key: "cache_type", title: "cache", words: CacheType.allCases.map(\.rawValue), standard: "f16")
+    "cache-type", key: "cache_type", title: "cache", words: CacheType.allCases.map(\.rawValue),
+    standard: "f16")
   /// The texts written together.
   public static let parallel = BenchDimension("parallel", title: "par", allowed: 1...256, standard: "1")
 
