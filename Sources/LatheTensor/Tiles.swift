@@ -90,27 +90,37 @@ package final class Tiles: @unchecked Sendable {
   }
 
   fileprivate func pack(
-    _ x: UnsafePointer<Float>, tokens: Int, to target: LatheTileInputs
+    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, to target: LatheTileInputs
   ) {
     withLayout { layout in
-      withUnsafePointer(to: target) { kernels.table.pointee.pack_inputs(layout, x, tokens, $0) }
+      withUnsafePointer(to: target) {
+        kernels.table.pointee.pack_inputs(layout, x, tokens, twice ? 1 : 0, $0)
+      }
     }
   }
 
-  fileprivate func rest(
-    of x: UnsafePointer<Float>, _ rounded: LatheTileInputs, into rest: UnsafeMutablePointer<Float>
-  ) {
-    withLayout { layout in
-      withUnsafePointer(to: rounded) { kernels.table.pointee.input_rest(layout, x, $0, rest) }
-    }
-  }
-
+  /// The products of some tiles; of vectors that were rounded twice, the sums of both.
   fileprivate func multiply(
-    _ tiles: Range<Int>, by x: LatheTileInputs, into out: UnsafeMutablePointer<Float>
+    _ tiles: Range<Int>, by x: LatheTileInputs, twice: Bool, into out: UnsafeMutablePointer<Float>
+  ) {
+    if !twice { return multiply(tiles, by: x, into: out, stride: rows) }
+    let first = 16 * tiles.lowerBound, count = min(rows, 16 * tiles.upperBound) - first
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: x.tokens * count) { both in
+      guard let both = both.baseAddress else { return }
+      multiply(tiles, by: x, into: both - first, stride: count)
+      for t in 0..<x.tokens / 2 {
+        kernels.add(both + (x.tokens / 2 + t) * count, to: both + t * count, count)
+        (out + t * rows + first).update(from: both + t * count, count: count)
+      }
+    }
+  }
+
+  private func multiply(
+    _ tiles: Range<Int>, by x: LatheTileInputs, into out: UnsafeMutablePointer<Float>, stride: Int
   ) {
     withLayout { layout in
       withUnsafePointer(to: x) {
-        kernels.table.pointee.multiply_tiles(layout, tiles.lowerBound, tiles.count, $0, out, rows)
+        kernels.table.pointee.multiply_tiles(layout, tiles.lowerBound, tiles.count, $0, out, stride)
       }
     }
   }
@@ -137,15 +147,8 @@ package final class TileInputs {
   private var codes = AlignedMemory(0), scales = AlignedMemory(0), sums = AlignedMemory(0)
   private var starts = AlignedMemory(0)
 
-  private var spare = FloatBuffer(0)
 
   package init() {}
-
-  /// Memory for `count` numbers, valid until the next call.
-  fileprivate func scratch(_ count: Int) -> UnsafeMutablePointer<Float> {
-    if count > spare.count { spare = FloatBuffer(count) }
-    return spare.pointer
-  }
 
   private func reserve(_ tokens: Int, columns: Int) {
     // The last group of a row may be filled up to 128; there are two sums for each 32 columns at most.
@@ -158,29 +161,32 @@ package final class TileInputs {
     starts = AlignedMemory(needed / 4)
   }
 
-  /// Rounds `tokens` vectors for `tiles`.
-  fileprivate func pack(_ x: UnsafePointer<Float>, tokens: Int, for tiles: Tiles, team: ThreadTeam)
-    -> LatheTileInputs
-  {
-    let columns = tiles.columns
-    reserve(tokens, columns: columns)
+  /// Rounds `tokens` vectors for `tiles`; rounded twice, what was left of them follows.
+  fileprivate func pack(
+    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, for tiles: Tiles, team: ThreadTeam
+  ) -> LatheTileInputs {
+    let columns = tiles.columns, count = twice ? 2 * tokens : tokens
+    reserve(count, columns: columns)
     let groups = tiles.layout.groups, halves = tiles.layout.halves != 0 ? 2 : 1
     let padded = groups * tiles.layout.input_group
-    let all = (
-      codes.base.assumingMemoryBound(to: Int8.self), scales.base.assumingMemoryBound(to: Float.self),
-      sums.base.assumingMemoryBound(to: Float.self), starts.base.assumingMemoryBound(to: Int32.self)
-    )
-    let work = { (range: Range<Int>) in
-      let t = range.lowerBound
-      tiles.pack(
-        x + t * columns, tokens: range.count,
-        to: LatheTileInputs(
-          codes: all.0 + t * padded, scales: all.1 + t * groups, sums: all.2 + t * groups * halves,
-          starts: all.3 + t * groups * halves, tokens: range.count))
+    let all = LatheTileInputs(
+      codes: codes.base.assumingMemoryBound(to: Int8.self), scales: scales.base.assumingMemoryBound(to: Float.self),
+      sums: sums.base.assumingMemoryBound(to: Float.self), starts: starts.base.assumingMemoryBound(to: Int32.self),
+      tokens: count)
+    if twice || tokens * columns < 1 << 16 {
+      tiles.pack(x, tokens: tokens, twice: twice, to: all)
+      return all
     }
     // Every set takes tokens in runs that divide 24.
-    if tokens * columns < 1 << 16 { work(0..<tokens) } else { team.split(tokens, grain: 24, work) }
-    return LatheTileInputs(codes: all.0, scales: all.1, sums: all.2, starts: all.3, tokens: tokens)
+    team.split(tokens, grain: 24) { range in
+      let t = range.lowerBound
+      tiles.pack(
+        x + t * columns, tokens: range.count, twice: false,
+        to: LatheTileInputs(
+          codes: all.codes + t * padded, scales: all.scales + t * groups, sums: all.sums + t * groups * halves,
+          starts: all.starts + t * groups * halves, tokens: range.count))
+    }
+    return all
   }
 }
 
@@ -197,52 +203,22 @@ extension Tiles {
       let key = products[first].tiles.inputs
       var end = first + 1
       while end < products.count, products[end].tiles.inputs == key { end += 1 }
-      if tokens <= products[first].tiles.tokensRoundedTwice {
-        multiplyTwice(products[first..<end], by: x, tokens: tokens, inputs: inputs, team: team)
-        first = end
-        continue
-      }
-      let packed = inputs.pack(x, tokens: tokens, for: products[first].tiles, team: team)
-      multiply(products[first..<end], by: packed, team: team)
+      let twice = tokens <= products[first].tiles.tokensRoundedTwice
+      let packed = inputs.pack(x, tokens: tokens, twice: twice, for: products[first].tiles, team: team)
+      multiply(products[first..<end], by: packed, twice: twice, team: team)
       first = end
-    }
-  }
-
-  /// Vectors rounded twice: the products with them and with what is left of them are added.
-  private static func multiplyTwice(
-    _ products: ArraySlice<(tiles: Tiles, out: UnsafeMutablePointer<Float>)>, by x: UnsafePointer<Float>,
-    tokens: Int, inputs: TileInputs, team: ThreadTeam
-  ) {
-    guard let first = products.first?.tiles else { return }
-    let n = first.columns, rows = products.reduce(0) { $0 + $1.tiles.rows }
-    let both = inputs.scratch(2 * tokens * (n + rows))
-    both.update(from: x, count: tokens * n)
-    let packed = inputs.pack(x, tokens: tokens, for: first, team: team)
-    first.rest(of: x, packed, into: both + tokens * n)
-    let twice = inputs.pack(both, tokens: 2 * tokens, for: first, team: team)
-    var out = both + 2 * tokens * n
-    var parts: [(tiles: Tiles, out: UnsafeMutablePointer<Float>)] = []
-    for product in products {
-      parts.append((product.tiles, out))
-      out += 2 * tokens * product.tiles.rows
-    }
-    multiply(parts[...], by: twice, team: team)
-    for (product, part) in zip(products, parts) {
-      let count = tokens * product.tiles.rows
-      first.kernels.add(part.out + count, to: part.out, count)
-      product.out.update(from: part.out, count: count)
     }
   }
 
   private static func multiply(
     _ products: ArraySlice<(tiles: Tiles, out: UnsafeMutablePointer<Float>)>, by x: LatheTileInputs,
-    team: ThreadTeam
+    twice: Bool, team: ThreadTeam
   ) {
     let bytes = products.reduce(0) { $0 + $1.tiles.byteCount }
     // A small product is done before another thread has heard of it.
     if bytes * x.tokens < 48 << 10 || team.count == 1 {
       for product in products {
-        product.tiles.multiply(0..<(product.tiles.rows + 15) / 16, by: x, into: product.out)
+        product.tiles.multiply(0..<(product.tiles.rows + 15) / 16, by: x, twice: twice, into: product.out)
       }
       return
     }
@@ -258,7 +234,7 @@ extension Tiles {
         let own = (tiles + panel - 1) / panel
         guard piece >= own else {
           product.tiles.multiply(
-            piece * panel..<min(tiles, (piece + 1) * panel), by: x, into: product.out)
+            piece * panel..<min(tiles, (piece + 1) * panel), by: x, twice: twice, into: product.out)
           return
         }
         piece -= own

@@ -188,7 +188,8 @@ static void tiles(void) {
   m.input_group = width, m.groups = (m.columns + width - 1) / width, m.span = m.halves ? 1 : group / width;
   m.weight_groups = m.halves ? 2 * m.groups : (m.groups + m.span - 1) / m.span;
   const size_t count = (m.rows + 15) / 16, padded = m.groups * width, all = 16 * count * m.weight_groups;
-  const size_t tokens = 1 + number(40), size = 16 * padded * m.bits / 8;
+  const int twice = number(3) == 0;
+  const size_t tokens = twice ? 2 * (1 + number(8)) : 1 + number(40), size = 16 * padded * m.bits / 8;
   uint16_t *scales = halves(all, .1f), *minimums = halves(all, 1);
   uint8_t *small = bytes(all, highest[m.bits] + 1), *table = bytes(16, 256);
   int8_t *signs = (int8_t *)bytes(all, 127);
@@ -216,7 +217,7 @@ static void tiles(void) {
     const LatheTileInputs inputs = {
       room(tokens * padded), room(4 * tokens * m.groups), room(8 * tokens * m.groups), room(8 * tokens * m.groups),
       tokens};
-    set->pack_inputs(&m, x, tokens, &inputs);
+    set->pack_inputs(&m, x, twice ? tokens / 2 : tokens, twice, &inputs);
     out[k] = room(4 * tokens * m.rows);
     set->multiply_tiles(&m, 0, count, &inputs, out[k], m.rows);
     free(inputs.codes), free(inputs.scales), free(inputs.sums), free(inputs.starts);

@@ -65,7 +65,6 @@ static const LatheKernels table = {
   .quantize_vector = quantize_vector,
   .multiply_codes = multiply_codes,
   .pack_inputs = pack_inputs,
-  .input_rest = input_rest,
   .multiply_tiles = multiply_tiles,
   .pack_tile = pack_tile,
   .decode_lookup = decode_lookup,

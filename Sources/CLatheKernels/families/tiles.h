@@ -162,55 +162,58 @@ LATHE_INLINE float round_inputs(const float *restrict x, size_t count, const siz
   return scale;
 }
 
+/* Where a vector lies among others: its run's first vector, the run's length, and its place there. */
+typedef struct {
+  size_t first, count, place;
+} TilePlace;
+
+LATHE_INLINE TilePlace tile_place(size_t tokens, size_t token) {
+  for (size_t done = 0, now;; done += now) {
+    now = tile_tokens(tokens - done);
+    if (token < done + now) return (TilePlace){done, now, token - done};
+  }
+}
+
+/* Rounds one group of a vector; where `rest` is not null, it receives what rounding left. */
 LATHE_INLINE void pack_group(
-    const LatheTiles *m, const float *x, size_t g, size_t t, const size_t now, const size_t group, const size_t halves,
-    const LatheTileInputs *to) {
-  const size_t start = g * group, part = group >> halves;
+    const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, const size_t group,
+    const size_t halves, const LatheTileInputs *to, float *rest) {
+  const size_t part = group >> halves, now = at.count;
+  const size_t parameters = at.first * m->groups + g * now + at.place;
   int8_t rounded[128];
-  const size_t count = m->columns - start < group ? m->columns - start : group;
-  const float scale = round_inputs(x + start, count, group, rounded);
-  to->scales[g * now + t] = scale;
+  const float scale = round_inputs(x, count, group, rounded);
+  to->scales[parameters] = scale;
   for (size_t h = 0; h <= halves; h++) {
     int32_t sum = 0;
     for (size_t i = 0; i < part; i++) sum += rounded[h * part + i];
-    const size_t at = ((g << halves) + h) * now + t;
-    to->sums[at] = (float)sum * scale;
-    to->starts[at] = m->start * sum + ((m->bits == 8 || m->table) && LATHE_SIGNED_BYTES ? 128 * sum : 0);
+    const size_t index = (at.first * m->groups << halves) + ((g << halves) + h) * now + at.place;
+    to->sums[index] = (float)sum * scale;
+    to->starts[index] = m->start * sum + ((m->bits == 8 || m->table) && LATHE_SIGNED_BYTES ? 128 * sum : 0);
   }
-  for (size_t k = 0; k < group / 4; k++) memcpy(to->codes + 4 * ((start / 4 + k) * now + t), rounded + 4 * k, 4);
+  int8_t *codes = to->codes + at.first * m->groups * group + g * group * now + 4 * at.place;
+  for (size_t k = 0; k < group / 4; k++) memcpy(codes + 4 * k * now, rounded + 4 * k, 4);
+  if (!rest) return;
+  for (size_t i = 0; i < count; i++) rest[i] = x[i] - (float)rounded[i] * scale;
 }
 
-static void pack_inputs(const LatheTiles *m, const float *x, size_t tokens, const LatheTileInputs *to) {
-  const size_t padded = m->groups * m->input_group, per_group = m->halves ? 2 : 1;
-  for (size_t done = 0, now; done < tokens; done += now) {
-    now = tile_tokens(tokens - done);
-    const LatheTileInputs block = {
-      to->codes + done * padded, to->scales + done * m->groups, to->sums + done * m->groups * per_group,
-      to->starts + done * m->groups * per_group, now};
-    for (size_t t = 0; t < now; t++) {
-      const float *row = x + (done + t) * m->columns;
-      for (size_t g = 0; g < m->groups; g++) {
-        if (m->halves) pack_group(m, row, g, t, now, 32, 1, &block);
-        else if (m->input_group == 128) pack_group(m, row, g, t, now, 128, 0, &block);
-        else if (m->input_group == 64) pack_group(m, row, g, t, now, 64, 0, &block);
-        else pack_group(m, row, g, t, now, 32, 0, &block);
-      }
-    }
-  }
+LATHE_INLINE void pack_any_group(
+    const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, const LatheTileInputs *to,
+    float *rest) {
+  if (m->halves) pack_group(m, x, count, g, at, 32, 1, to, rest);
+  else if (m->input_group == 128) pack_group(m, x, count, g, at, 128, 0, to, rest);
+  else if (m->input_group == 64) pack_group(m, x, count, g, at, 64, 0, to, rest);
+  else pack_group(m, x, count, g, at, 32, 0, to, rest);
 }
 
-static void input_rest(const LatheTiles *m, const float *restrict x, const LatheTileInputs *rounded, float *restrict rest) {
-  const size_t padded = m->groups * m->input_group;
-  for (size_t done = 0, now; done < rounded->tokens; done += now) {
-    now = tile_tokens(rounded->tokens - done);
-    const int8_t *codes = rounded->codes + done * padded;
-    const float *scales = rounded->scales + done * m->groups;
-    for (size_t t = 0; t < now; t++) {
-      const size_t row = (done + t) * m->columns;
-      for (size_t i = 0; i < m->columns; i++) {
-        const float scale = scales[i / m->input_group * now + t];
-        rest[row + i] = x[row + i] - (float)codes[4 * (i / 4 * now + t) + i % 4] * scale;
-      }
+static void pack_inputs(const LatheTiles *m, const float *x, size_t tokens, int twice, const LatheTileInputs *to) {
+  float rest[128];
+  for (size_t t = 0; t < tokens; t++, x += m->columns) {
+    const TilePlace at = tile_place(to->tokens, t), after = twice ? tile_place(to->tokens, tokens + t) : at;
+    for (size_t g = 0; g < m->groups; g++) {
+      const size_t start = g * m->input_group;
+      const size_t count = m->columns - start < m->input_group ? m->columns - start : m->input_group;
+      pack_any_group(m, x + start, count, g, at, to, twice ? rest : 0);
+      if (twice) pack_any_group(m, rest, count, g, after, to, 0);
     }
   }
 }
