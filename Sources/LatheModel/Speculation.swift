@@ -3,7 +3,7 @@ public import LatheTensor
 /// A small model that proposes tokens for a larger one to check, several in one pass.
 ///
 /// Speculative decoding (Leviathan et al., arXiv:2211.17192). The larger model reads the proposals together, as rows of one
-/// product. Up to six proposals are read by the arithmetic of a single token, to the bit, and a greedy text is the same; beyond
+/// product. Up to four proposals are read by the arithmetic of a single token, to the bit, and a greedy text is the same; beyond
 /// that logits may differ in the last places, and two tokens that tie to within those may be exchanged.
 public final class Draft {
   let inference: Inference

@@ -64,4 +64,21 @@ import Testing
     }
     #expect(same >= 9, "\(same) of \(prompts.count)")
   }
+
+  @Test("five tokens read together give what they give one by one, to the bit: a draft is verified exactly")
+  func together() throws {
+    let team = ThreadTeam(count: 2)
+    let exact = try Self.quantized(IntegerGrid(bits: 4, groupSize: 64), team: team)
+    let inference = Inference(exact.prepared(for: .int8, team: team), team: team)
+    let prompt: [Int32] = [1, 300, 17, 912, 45, 7, 61, 88], rest: [Int32] = [5, 420, 33, 9, 1200]
+    let a = inference.makeCache(), b = inference.makeCache()
+    _ = inference.logits(after: prompt, cache: a)
+    _ = inference.logits(after: prompt, cache: b)
+    let together = inference.logits(atEach: rest, cache: a)
+    let width = inference.configuration.vocabularySize
+    for (i, token) in rest.enumerated() {
+      let alone = inference.logits(after: [token], cache: b)
+      #expect(alone == Array(together[i * width..<(i + 1) * width]), "token \(i)")
+    }
+  }
 }
