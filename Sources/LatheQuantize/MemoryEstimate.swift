@@ -7,8 +7,8 @@ public struct MemoryEstimate: Hashable, Sendable {
   public let stream: Int
   /// The second moments of one place and their factorization.
   public let moments: Int
-  /// The block at work: its weights as stored, in single precision where transforms rewrite them, and one weight, or
-  /// a run of its rows, being rounded.
+  /// The block at work: its weights as stored, in single precision where transforms rewrite them, and one
+  /// weight, or a run of its rows, being rounded.
   public let block: Int
   /// The intermediate values of one calibration sequence.
   public let scratch: Int
@@ -20,8 +20,9 @@ public struct MemoryEstimate: Hashable, Sendable {
   public init(_ model: Model, recipe: Recipe, samples: Int, length: Int) {
     let c = model.configuration, float = 4
     stream = 2 * samples * length * c.hiddenSize * float
-    var moments = 0, largest = 0, whole = 0, packed = 0
+    var held = 0, passing = 0, largest = 0, whole = 0, packed = 0
     var byRuns = recipe.transforms.isEmpty
+    let factors = recipe.evidence.contains(.secondMoment)
     for input in BlockInput.allCases {
       let n = c.width(of: input)
       var kinds: EvidenceKinds = []
@@ -39,15 +40,18 @@ public struct MemoryEstimate: Hashable, Sendable {
       let sums = samples > 0 && !(kinds == .channelEnergy && recipe.transforms.isEmpty)
       byRuns = byRuns && !sums
       guard sums else { continue }
-      // The sum, the mean, its ordered copy, the factor and the work in double precision; one more for each cross moment.
-      var copies = recipe.evidence.contains(.secondMoment) ? 6 : 2
-      if kinds.contains(.mismatch) { copies += 2 }
-      moments = max(moments, copies * n * n * float)
+      // The mean and its factor stay while weights are rounded, and two for each cross moment. Before that
+      // there is the sum, or an ordered copy of the mean and the work in double precision.
+      held = max(held, ((factors ? 2 : 1) + (kinds.contains(.mismatch) ? 2 : 0)) * n * n * float)
+      passing = max(passing, (factors ? 3 : 1) * n * n * float)
     }
-    self.moments = moments
-    // The weight, its columns twice, what is rounded, codes, and the result decoded for its error.
+    moments = held + passing
+    // The weight, its columns twice, what is rounded, codes, and the result decoded for its error: where the
+    // factorization was, beside which the weight and its target lie.
     let rounding = (byRuns ? min(largest, 1 << 18) : largest) * (5 * float + 1)
-    block = packed + rounding + (recipe.transforms.isEmpty ? 0 : 2 * whole * float)
+    block =
+      packed + max(rounding - passing, factors ? 2 * largest * float : 0)
+      + (recipe.transforms.isEmpty ? 0 : 2 * whole * float)
     scratch =
       samples == 0 ? 0 : length * (3 * c.hiddenSize + 2 * c.queryWidth + 2 * c.feedForwardSize) * 2 * float
   }
