@@ -20,7 +20,7 @@ public struct MemoryEstimate: Hashable, Sendable {
   public init(_ model: Model, recipe: Recipe, samples: Int, length: Int) {
     let c = model.configuration, float = 4
     stream = 2 * samples * length * c.hiddenSize * float
-    var held = 0, passing = 0, largest = 0, whole = 0, packed = 0
+    var held = 0, passing = 0, largest = 0, whole = 0, packed = 0, joined = 0
     var byRuns = recipe.transforms.isEmpty
     let factors = recipe.evidence.contains(.secondMoment)
     for input in BlockInput.allCases {
@@ -31,7 +31,9 @@ public struct MemoryEstimate: Hashable, Sendable {
         largest = max(largest, rows * columns)
         whole += rows * columns
         guard let rule = recipe.rule(for: Site(0, role)) else { continue }
-        packed += (try? recipe.storedBytes(at: Site(0, role), rows: rows, columns: columns)) ?? 0
+        let stored = (try? recipe.storedBytes(at: Site(0, role), rows: rows, columns: columns)) ?? 0
+        packed += stored
+        joined = max(joined, stored)
         let asked = rule.method.method.evidence
         kinds.formUnion(asked)
         byRuns = byRuns && rule.method.method.splitsRows && !asked.contains(.secondMoment)
@@ -47,10 +49,10 @@ public struct MemoryEstimate: Hashable, Sendable {
     }
     moments = held + passing
     // The weight, its columns twice, what is rounded, codes, and the result decoded for its error: where the
-    // factorization was, beside which the weight and its target lie.
+    // factorization was, beside which the weight and its target lie. A weight's runs are joined in a copy.
     let rounding = (byRuns ? min(largest, 1 << 18) : largest) * (5 * float + 1)
     block =
-      packed + max(rounding - passing, factors ? 2 * largest * float : 0)
+      packed + joined + max(rounding - passing, factors ? 2 * largest * float : 0)
       + (recipe.transforms.isEmpty ? 0 : 2 * whole * float)
     scratch =
       samples == 0 ? 0 : length * (3 * c.hiddenSize + 2 * c.queryWidth + 2 * c.feedForwardSize) * 2 * float
