@@ -2,7 +2,7 @@
 """Rotation before GPTQ by QuaRot's own code: is it better or worse on this model, at these widths?
 
 usage: quarot_gptq.py QUAROT MODEL CALIBRATION_TEXT HELDOUT_TEXT [--bits 3,2] [--rotations none,folded,online]
-       [--grids asym,asym-clip,sym-clip] [--samples 64] [--windows 120] [--json OUT]
+       [--grids asym,asym-clip,sym-clip] [--samples 64] [--windows 120] [--seed 0] [--json OUT]
 
 QUAROT is a checkout of github.com/spcl/QuaRot: `GPTQ` and `WeightQuantizer` of its fake_quant/ run as they are (act-order,
 damping 0.01, a grid a row), in its order: block by block, each weight on the inputs that the quantized ones before it give.
@@ -53,9 +53,9 @@ def double(weight, change):
     weight.data = change(weight.data.double()).float()
 
 
-def rotate(model, hadamard, online):
+def rotate(model, hadamard, online, seed):
     """Folds the norms, then the rotations, into the weights; returns the hook for the inputs of down, if any."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = model.config
     q = hadamard.random_hadamard_matrix(config.hidden_size, "cpu")
     width = config.hidden_size // config.num_attention_heads
@@ -148,6 +148,7 @@ def main():
     parser.add_argument("--grids", default="asym,asym-clip,sym-clip")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--windows", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0, help="what the rotation's signs are drawn from")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     method, quantizer, hadamard = authors(arguments.quarot)
@@ -163,7 +164,7 @@ def main():
             for rotation in arguments.rotations.split(","):
                 start, model = time.time(), copy.deepcopy(original)
                 if rotation != "none":
-                    rotate(model, hadamard, rotation == "online")
+                    rotate(model, hadamard, rotation == "online", arguments.seed)
                 error = quantize(model, windows, method, quantizer, bits, grid.startswith("sym"), grid.endswith("clip"))
                 perplexity, divergence = measure(model, held, exact, arguments.windows)
                 results.append({"bits": bits, "grid": grid, "rotation": rotation, "error": error,

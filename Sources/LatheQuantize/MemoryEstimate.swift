@@ -51,9 +51,9 @@ public struct MemoryEstimate: Hashable, Sendable {
     // The weight, its columns twice, what is rounded, codes, and the result decoded for its error: where the
     // factorization was, beside which the weight and its target lie. A weight's runs are joined in a copy.
     let rounding = (byRuns ? min(largest, 1 << 18) : largest) * (5 * float + 1)
-    block =
-      packed + joined + max(rounding - passing, factors ? 2 * largest * float : 0)
-      + (recipe.transforms.isEmpty ? 0 : 2 * whole * float)
+    // The rewritten block; a transform's own copy of it is gone before moments are summed.
+    let rewritten = recipe.transforms.isEmpty ? 0 : whole * float + max(0, whole * float - moments)
+    block = packed + joined + rewritten + max(rounding - passing, factors ? 2 * largest * float : 0)
     scratch =
       samples == 0 ? 0 : length * (3 * c.hiddenSize + 2 * c.queryWidth + 2 * c.feedForwardSize) * 2 * float
   }
