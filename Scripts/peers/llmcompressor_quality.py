@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Quantizes novella-6m with llm-compressor and measures it as `lathe eval` does: the figures beside ours.
 
-usage: llmcompressor_quality.py MODEL CALIBRATION_TEXT HELDOUT_TEXT [--recipes awq-w4g128,...] [--json OUT]
+usage: llmcompressor_quality.py MODEL CALIBRATION_TEXT HELDOUT_TEXT [--recipes awq-w4g128,...] [--samples 16] [--json OUT]
 
-Calibration is the text's first 64 x 512 tokens, as `lathe quantize --calibration TEXT --samples 64 --length 512` takes
-them; perplexity that of 120 windows of 512 tokens with one BOS before the stream, KL to the float model. Weights are
+Calibration is the text's first SAMPLES x 512 tokens, as `lathe quantize --calibration TEXT --samples 16 --length 512`
+takes them (AWQ's search costs them about four seconds a sample here); perplexity that of 120 windows of 512 tokens with one BOS before the stream, KL to the float model. Weights are
 rounded by llm-compressor itself and run by transformers in single precision.
 
 Needs: pip install llmcompressor (tried with 0.14, transformers 5.17, torch 2.14)
@@ -55,9 +55,9 @@ def recipes():
             GPTQModifier(config_groups=scheme(bits, 128, False), ignore=["lm_head"])]
         table[f"rtn-w{bits}g128"] = lambda bits=bits: [
             QuantizationModifier(config_groups=scheme(bits, 128, False), ignore=["lm_head"])]
-    for bits in (8, 6, 4):
-        table[f"smoothquant-w{bits}a{bits}"] = lambda bits=bits: [
-            SmoothQuantModifier(smoothing_strength=0.5),
+    for bits, alpha in ((8, 0.5), (6, 0.5), (4, 0.5), (8, 0.85), (6, 0.85), (4, 0.85)):
+        table[f"smoothquant-w{bits}a{bits}-{alpha}"] = lambda bits=bits, alpha=alpha: [
+            SmoothQuantModifier(smoothing_strength=alpha),
             QuantizationModifier(config_groups=scheme(bits, None, True, bits), ignore=["lm_head"])]
     return table
 
@@ -86,22 +86,23 @@ def main():
     parser.add_argument("calibration")
     parser.add_argument("heldout")
     parser.add_argument("--recipes", default=",".join(recipes()))
+    parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--windows", type=int, default=120)
     parser.add_argument("--json")
     arguments = parser.parse_args()
     load = lambda: AutoModelForCausalLM.from_pretrained(arguments.model, dtype=torch.float32)
     reference = load()
-    calibration = tokens(arguments.model, arguments.calibration)[: 64 * 512]
+    calibration = tokens(arguments.model, arguments.calibration)[: arguments.samples * 512]
     data = Dataset.from_dict({
-        "input_ids": [calibration[i * 512:(i + 1) * 512] for i in range(64)],
-        "attention_mask": [[1] * 512] * 64})
+        "input_ids": [calibration[i * 512:(i + 1) * 512] for i in range(arguments.samples)],
+        "attention_mask": [[1] * 512] * arguments.samples})
     held = tokens(arguments.model, arguments.heldout)
     results = {}
     for name in arguments.recipes.split(","):
         model = load()
         start = time.time()
         oneshot(model=model, tokenizer=AutoTokenizer.from_pretrained(arguments.model), dataset=data,
-                recipe=recipes()[name](), max_seq_length=512, num_calibration_samples=64)
+                recipe=recipes()[name](), max_seq_length=512, num_calibration_samples=arguments.samples)
         seconds = time.time() - start
         perplexity, divergence = measure(model, reference, held, arguments.windows)
         results[name] = {"perplexity": perplexity, "kl": divergence, "seconds": seconds}

@@ -7,7 +7,8 @@ public struct MemoryEstimate: Hashable, Sendable {
   public let stream: Int
   /// The second moments of one place and their factorization.
   public let moments: Int
-  /// The block at work: its weights in single precision where transforms rewrite them, and one weight being rounded.
+  /// The block at work: its weights as stored, in single precision where transforms rewrite them, and one
+  /// weight, or a run of its rows, being rounded.
   public let block: Int
   /// The intermediate values of one calibration sequence.
   public let scratch: Int
@@ -19,26 +20,40 @@ public struct MemoryEstimate: Hashable, Sendable {
   public init(_ model: Model, recipe: Recipe, samples: Int, length: Int) {
     let c = model.configuration, float = 4
     stream = 2 * samples * length * c.hiddenSize * float
-    var moments = 0, largest = 0, whole = 0
+    var held = 0, passing = 0, largest = 0, whole = 0, packed = 0, joined = 0
+    var byRuns = recipe.transforms.isEmpty
+    let factors = recipe.evidence.contains(.secondMoment)
     for input in BlockInput.allCases {
       let n = c.width(of: input)
-      var kinds: EvidenceKinds = samples > 0 ? .secondMoment : []
+      var kinds: EvidenceKinds = []
       for role in input.consumers {
         let (rows, columns) = c.shape(of: role)
         largest = max(largest, rows * columns)
         whole += rows * columns
-        if let rule = recipe.rule(for: Site(0, role)) { kinds.formUnion(rule.method.method.evidence) }
+        guard let rule = recipe.rule(for: Site(0, role)) else { continue }
+        let stored = (try? recipe.storedBytes(at: Site(0, role), rows: rows, columns: columns)) ?? 0
+        packed += stored
+        joined = max(joined, stored)
+        let asked = rule.method.method.evidence
+        kinds.formUnion(asked)
+        byRuns = byRuns && rule.method.method.splitsRows && !asked.contains(.secondMoment)
       }
-      guard samples > 0, kinds != .channelEnergy else { continue }
-      // The sum, the mean, its ordered copy, the factor and the work in double precision; one more for each cross moment.
-      var copies = recipe.evidence.contains(.secondMoment) ? 6 : 2
-      if kinds.contains(.mismatch) { copies += 2 }
-      moments = max(moments, copies * n * n * float)
+      // Energies alone are summed without the rest of the second moment.
+      let sums = samples > 0 && !(kinds == .channelEnergy && recipe.transforms.isEmpty)
+      byRuns = byRuns && !sums
+      guard sums else { continue }
+      // The mean and its factor stay while weights are rounded, and two for each cross moment. Before that
+      // there is the sum, or an ordered copy of the mean and the work in double precision.
+      held = max(held, ((factors ? 2 : 1) + (kinds.contains(.mismatch) ? 2 : 0)) * n * n * float)
+      passing = max(passing, (factors ? 3 : 1) * n * n * float)
     }
-    self.moments = moments
-    // The weight, its columns twice, what is rounded, codes, and the result decoded for its error.
-    let rounding = largest * (5 * float + 1)
-    block = rounding + (recipe.transforms.isEmpty ? 0 : 2 * whole * float)
+    moments = held + passing
+    // The weight, its columns twice, what is rounded, codes, and the result decoded for its error: where the
+    // factorization was, beside which the weight and its target lie. A weight's runs are joined in a copy.
+    let rounding = (byRuns ? min(largest, 1 << 18) : largest) * (5 * float + 1)
+    // The rewritten block; a transform's own copy of it is gone before moments are summed.
+    let rewritten = recipe.transforms.isEmpty ? 0 : whole * float + max(0, whole * float - moments)
+    block = packed + joined + rewritten + max(rounding - passing, factors ? 2 * largest * float : 0)
     scratch =
       samples == 0 ? 0 : length * (3 * c.hiddenSize + 2 * c.queryWidth + 2 * c.feedForwardSize) * 2 * float
   }
