@@ -90,11 +90,12 @@ package final class Tiles: @unchecked Sendable {
   }
 
   fileprivate func pack(
-    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, to target: LatheTileInputs
+    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, groups: Range<Int>, to target: LatheTileInputs
   ) {
     withLayout { layout in
       withUnsafePointer(to: target) {
-        kernels.table.pointee.pack_inputs(layout, x, tokens, twice ? 1 : 0, $0)
+        kernels.table.pointee.pack_inputs(
+          layout, x, tokens, twice ? 1 : 0, groups.lowerBound, groups.count, $0)
       }
     }
   }
@@ -125,11 +126,12 @@ package final class Tiles: @unchecked Sendable {
     }
   }
 
-  /// Tiles that one thread takes at a time: few enough for all threads to end together, and for the cache to hold them
-  /// while they meet one run of tokens after another.
-  fileprivate func panel(threads: Int) -> Int {
+  /// Tiles that one thread takes at a time: few enough for all threads to end together, and, where they meet one run of
+  /// tokens after another, for the cache to hold them meanwhile.
+  fileprivate func panel(threads: Int, tokens: Int) -> Int {
     let tiles = (rows + 15) / 16
-    return max(1, min(max(1, (192 << 10) / tileBytes), tiles / (4 * threads)))
+    if tokens <= 16 { return max(1, tiles / (2 * threads)) }
+    return max(1, min((192 << 10) / tileBytes, tiles / (4 * threads)))
   }
 }
 
@@ -173,15 +175,20 @@ package final class TileInputs {
       codes: codes.base.assumingMemoryBound(to: Int8.self), scales: scales.base.assumingMemoryBound(to: Float.self),
       sums: sums.base.assumingMemoryBound(to: Float.self), starts: starts.base.assumingMemoryBound(to: Int32.self),
       tokens: count)
-    if twice || tokens * columns < 1 << 16 {
-      tiles.pack(x, tokens: tokens, twice: twice, to: all)
+    if count * columns < 1 << 14 {
+      tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
+      return all
+    }
+    // A few vectors are split along their width, many by vectors.
+    if tokens < 48 {
+      team.split(groups, grain: 8) { tiles.pack(x, tokens: tokens, twice: twice, groups: $0, to: all) }
       return all
     }
     // Every set takes tokens in runs that divide 24.
     team.split(tokens, grain: 24) { range in
       let t = range.lowerBound
       tiles.pack(
-        x + t * columns, tokens: range.count, twice: false,
+        x + t * columns, tokens: range.count, twice: false, groups: 0..<groups,
         to: LatheTileInputs(
           codes: all.codes + t * padded, scales: all.scales + t * groups, sums: all.sums + t * groups * halves,
           starts: all.starts + t * groups * halves, tokens: range.count))
@@ -224,13 +231,13 @@ extension Tiles {
     }
     var pieces = 0
     for product in products {
-      let panel = product.tiles.panel(threads: team.count)
+      let panel = product.tiles.panel(threads: team.count, tokens: x.tokens)
       pieces += ((product.tiles.rows + 15) / 16 + panel - 1) / panel
     }
     team.run(pieces) { piece in
       var piece = piece
       for product in products {
-        let tiles = (product.tiles.rows + 15) / 16, panel = product.tiles.panel(threads: team.count)
+        let tiles = (product.tiles.rows + 15) / 16, panel = product.tiles.panel(threads: team.count, tokens: x.tokens)
         let own = (tiles + panel - 1) / panel
         guard piece >= own else {
           product.tiles.multiply(

@@ -217,7 +217,7 @@ static void tiles(void) {
     const LatheTileInputs inputs = {
       room(tokens * padded), room(4 * tokens * m.groups), room(8 * tokens * m.groups), room(8 * tokens * m.groups),
       tokens};
-    set->pack_inputs(&m, x, twice ? tokens / 2 : tokens, twice, &inputs);
+    set->pack_inputs(&m, x, twice ? tokens / 2 : tokens, twice, 0, m.groups, &inputs);
     out[k] = room(4 * tokens * m.rows);
     set->multiply_tiles(&m, 0, count, &inputs, out[k], m.rows);
     free(inputs.codes), free(inputs.scales), free(inputs.sums), free(inputs.starts);

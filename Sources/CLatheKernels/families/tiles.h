@@ -205,11 +205,13 @@ LATHE_INLINE void pack_any_group(
   else pack_group(m, x, count, g, at, 32, 0, to, rest);
 }
 
-static void pack_inputs(const LatheTiles *m, const float *x, size_t tokens, int twice, const LatheTileInputs *to) {
+static void pack_inputs(
+    const LatheTiles *m, const float *x, size_t tokens, int twice, size_t first, size_t groups,
+    const LatheTileInputs *to) {
   float rest[128];
   for (size_t t = 0; t < tokens; t++, x += m->columns) {
     const TilePlace at = tile_place(to->tokens, t), after = twice ? tile_place(to->tokens, tokens + t) : at;
-    for (size_t g = 0; g < m->groups; g++) {
+    for (size_t g = first; g < first + groups; g++) {
       const size_t start = g * m->input_group;
       const size_t count = m->columns - start < m->input_group ? m->columns - start : m->input_group;
       pack_any_group(m, x + start, count, g, at, to, twice ? rest : 0);

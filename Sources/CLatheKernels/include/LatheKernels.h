@@ -289,10 +289,11 @@ typedef struct {
   void (*_Nonnull multiply_codes)(
     const LatheIntegerRow *_Nonnull row, const int8_t *_Nonnull x, const float *_Nonnull x_scales,
     const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes, float *_Nonnull out, size_t stride);
-  /// Rounds `tokens` vectors for tiles of the shape of `m`; with `twice`, as many again follow them: what rounding left of
+  /// Rounds the input groups `first ..< first + count` of `tokens` vectors for tiles of the shape of `m`; with `twice`, as many again follow them: what rounding left of
   /// each. The memory of `to` holds groups · input_group codes, groups scales, twice as many sums and starts a vector.
   void (*_Nonnull pack_inputs)(
-    const LatheTiles *_Nonnull m, const float *_Nonnull x, size_t tokens, int twice, const LatheTileInputs *_Nonnull to);
+    const LatheTiles *_Nonnull m, const float *_Nonnull x, size_t tokens, int twice, size_t first, size_t count,
+    const LatheTileInputs *_Nonnull to);
   /// out[t · stride + row] = row · x[t] for the rows of `count` tiles from number `first` on.
   void (*_Nonnull multiply_tiles)(
     const LatheTiles *_Nonnull m, size_t first, size_t count, const LatheTileInputs *_Nonnull x, float *_Nonnull out,
