@@ -149,7 +149,6 @@ package final class TileInputs {
   private var codes = AlignedMemory(0), scales = AlignedMemory(0), sums = AlignedMemory(0)
   private var starts = AlignedMemory(0)
 
-
   package init() {}
 
   private func reserve(_ tokens: Int, columns: Int) {
@@ -172,8 +171,10 @@ package final class TileInputs {
     let groups = tiles.layout.groups, halves = tiles.layout.halves != 0 ? 2 : 1
     let padded = groups * tiles.layout.input_group
     let all = LatheTileInputs(
-      codes: codes.base.assumingMemoryBound(to: Int8.self), scales: scales.base.assumingMemoryBound(to: Float.self),
-      sums: sums.base.assumingMemoryBound(to: Float.self), starts: starts.base.assumingMemoryBound(to: Int32.self),
+      codes: codes.base.assumingMemoryBound(to: Int8.self),
+      scales: scales.base.assumingMemoryBound(to: Float.self),
+      sums: sums.base.assumingMemoryBound(to: Float.self),
+      starts: starts.base.assumingMemoryBound(to: Int32.self),
       tokens: count)
     if count * columns < 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
@@ -190,7 +191,8 @@ package final class TileInputs {
       tiles.pack(
         x + t * columns, tokens: range.count, twice: false, groups: 0..<groups,
         to: LatheTileInputs(
-          codes: all.codes + t * padded, scales: all.scales + t * groups, sums: all.sums + t * groups * halves,
+          codes: all.codes + t * padded, scales: all.scales + t * groups,
+          sums: all.sums + t * groups * halves,
           starts: all.starts + t * groups * halves, tokens: range.count))
     }
     return all
@@ -237,7 +239,8 @@ extension Tiles {
     team.run(pieces) { piece in
       var piece = piece
       for product in products {
-        let tiles = (product.tiles.rows + 15) / 16, panel = product.tiles.panel(threads: team.count, tokens: x.tokens)
+        let tiles = (product.tiles.rows + 15) / 16,
+          panel = product.tiles.panel(threads: team.count, tokens: x.tokens)
         let own = (tiles + panel - 1) / panel
         guard piece >= own else {
           product.tiles.multiply(
