@@ -109,8 +109,7 @@ struct TileWriter {
       }
       let size = shape.padded / 32 * 64 * tiling.bits
       kernels.table.pointee.pack_tile(
-        table + codes, shape.padded, UInt32(tiling.bits), tiling.table == nil ? 0 : 1,
-        target.codes + tile * size)
+        table + codes, shape.padded, UInt32(tiling.bits), target.codes + tile * size)
       return true
     }
   }

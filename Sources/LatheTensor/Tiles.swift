@@ -4,7 +4,8 @@ internal import CLatheKernels
 ///
 /// The values are those of the matrix it was made of; inputs are rounded to a signed byte each, with a scale for each 32,
 /// 64 or 128 of them. Where weights come from memory, a few vectors take no longer twice: they are rounded, and what
-/// rounding left is rounded too, which leaves a hundredth of the error. A vector's products depend on no other one.
+/// rounding left is rounded too, which leaves a hundredth of the error. A vector's products depend on
+/// no other one, but on whether more than five come together.
 package final class Tiles: @unchecked Sendable {
   // Written by `init` alone.
   package let rows: Int

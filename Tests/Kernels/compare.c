@@ -211,7 +211,7 @@ static void tiles(void) {
   for (int k = 0; k < 2; k++) {
     const LatheKernels *set = k ? plain : fast;
     for (size_t t = 0; t < count; t++) {
-      set->pack_tile(codes + t * 16 * padded, padded, m.bits, named, packed + t * size);
+      set->pack_tile(codes + t * 16 * padded, padded, m.bits, packed + t * size);
     }
     m.codes = packed;
     const LatheTileInputs inputs = {

@@ -221,8 +221,7 @@ static void pack_inputs(
 }
 
 /* One tile of codes, a byte each, sixteen rows of `columns` (a multiple of 32), to planes. */
-static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bits, int has_table, uint8_t *restrict out) {
-  (void)has_table;
+static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bits, uint8_t *restrict out) {
   for (size_t unit = 0; unit < columns / 32; unit++, out += 64 * bits) {
     Codes q[8];
     for (size_t r = 0; r < 16; r++) {

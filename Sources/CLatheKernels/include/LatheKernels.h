@@ -300,7 +300,7 @@ typedef struct {
     size_t stride);
   /// Sixteen rows of `columns` codes, a byte each, to a tile's planes; columns are a multiple of 32.
   void (*_Nonnull pack_tile)(
-    const uint8_t *_Nonnull codes, size_t columns, uint32_t bits, int has_table, uint8_t *_Nonnull out);
+    const uint8_t *_Nonnull codes, size_t columns, uint32_t bits, uint8_t *_Nonnull out);
   void (*_Nonnull decode_lookup)(const LatheLookupRow *_Nonnull row, float *_Nonnull out);
   float (*_Nonnull dot_lookup)(const LatheLookupRow *_Nonnull row, const float *_Nonnull x);
   /// The code whose entry is nearest to w · inverse, and the entry times the scale. `sorted` holds the entries in
