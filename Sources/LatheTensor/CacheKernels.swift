@@ -78,7 +78,7 @@ extension Kernels {
     _ queries: CacheQueries, to positions: Range<Int>, of head: CacheHead,
     into out: UnsafeMutablePointer<Float>, stride: Int
   ) {
-    let scratch = 4 * (CacheHead.run + 4 * head.width + 4 * 64) + 64
+    let scratch = 4 * CacheHead.run + 12 * head.width + 64
     withUnsafeTemporaryAllocation(byteCount: 4 * scratch, alignment: 64) { scratch in
       guard let scratch = scratch.baseAddress?.assumingMemoryBound(to: Float.self) else { return }
       withUnsafePointer(to: head.head) { head in

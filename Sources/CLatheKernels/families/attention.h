@@ -1,293 +1,157 @@
 /*
- * What a decoder remembers, and attention over it, one head of keys and values at a time.
+ * Attention over a cache, one head of keys and values at a time: all queries that share the head meet a run of positions,
+ * and what is loaded once meets up to four of them.
  *
- * Keys lie in blocks of sixteen positions, one position in each lane: a score needs no sum across lanes, and a vector of
- * keys that is loaded once meets every query that shares the head. Values lie row after row. Whole numbers stand for
- * groups of 32 elements under a half-precision scale; scales lie sixteen positions together, like keys.
- *
- *   keys     f32, f16  [block][element][16]
- *            int8      [block][quad][16] words: elements 4q, 4q + 2, 4q + 1, 4q + 3, each plus 128
- *            int4      [block][octet][16] words: nibble s holds element 8o + 2s, nibble s + 4 the next, each plus 8
- *   values   f32, f16, int8 [position][element]
- *            int4      [position][group][16] bytes: element e below element e + 16, each plus 8
- *   scales   [block][group][16]
+ * Codes meet whole numbers, four elements or four positions of sixteen lanes in one instruction. Queries, with a step for
+ * each group of elements, and weights times scales, with a step for each chunk of positions, are rounded to 14 bits and a
+ * sign, in two bytes, for a cache of 8 bits; to 7 and a sign for one of 4, whose own rounding is a tenfold of that.
  *
  * Every query's sums are made in one order, however many share a call: equal rows give equal bits.
  */
 #pragma clang fp reassociate(off) contract(fast)
 
-typedef uint16_t LaneHalves __attribute__((ext_vector_type(LATHE_LANES)));
-typedef uint32_t LaneWords __attribute__((ext_vector_type(LATHE_LANES)));
-typedef int8_t LaneSignedBytes __attribute__((ext_vector_type(LATHE_LANES)));
-
-/* Elements that share a scale; positions whose weights are scaled together; queries that share a load. */
-#define LATHE_CACHE_GROUP 32
-#define LATHE_CACHE_CHUNK 64
+/* Queries that share a load. */
 #define LATHE_CACHE_QUERIES 4
+/* Blocks of keys that share a load of queries: as many as registers hold sums for. */
+#ifndef LATHE_CACHE_BLOCKS
+#define LATHE_CACHE_BLOCKS 1
+#endif
+/* Positions whose weights share a step. */
+#define LATHE_CACHE_CHUNK 64
 
-LATHE_INLINE Lanes load_lanes(const float *p) {
-  Lanes x;
-  memcpy(&x, p, sizeof x);
-  return x;
-}
-
-LATHE_INLINE void store_lanes(Lanes x, float *p) { memcpy(p, &x, sizeof x); }
-
-LATHE_INLINE LaneWords load_words(const uint8_t *p) {
-  LaneWords x;
-  memcpy(&x, p, sizeof x);
-  return x;
-}
-
-#ifndef LATHE_OWN_LANE_HALVES
-LATHE_INLINE Lanes lanes_from_halves(const uint16_t *p) {
-  LaneHalves halves;
-  memcpy(&halves, p, sizeof halves);
-  const LaneWords w = __builtin_convertvector(halves, LaneWords) << 16, twice = w + w;
-  const LaneWords normal = (LaneWords)((Lanes)((twice >> 4) + (0xE0u << 23)) * 0x1.0p-112f);
-  const LaneWords subnormal = (LaneWords)((Lanes)((twice >> 17) | (126u << 23)) - 0.5f);
-  return (Lanes)((w & 0x80000000u) | (twice < (LaneWords)(1u << 27) ? subnormal : normal));
-}
-
-LATHE_INLINE void halves_from_lanes(Lanes x, uint16_t *p) {
-  const LaneWords bits = (LaneWords)x, size = bits & 0x7FFFFFFFu, odd = (size >> 13) & 1;
-  const LaneWords subnormal = (LaneWords)((Lanes)size + 0.5f) - 0x3F000000u;
-  LaneWords half = (size - 0x38000000u + 0xFFFu + odd) >> 13;
-  half = size < (LaneWords)0x38800000u ? subnormal : half;
-  half = size >= (LaneWords)0x47800000u ? (LaneWords)0x7C00u : half;
-  half = size > (LaneWords)0x7F800000u ? (LaneWords)0x7E00u : half;
-  const LaneHalves out = __builtin_convertvector(half | ((bits >> 16) & 0x8000u), LaneHalves);
-  memcpy(p, &out, sizeof out);
+#ifndef LATHE_OWN_DOT_QUAD
+LATHE_INLINE Wholes dot_quad(Wholes sum, Codes w, const int8_t *x, const int is_byte) {
+  (void)is_byte;
+  int32_t s[16];
+  uint8_t c[64];
+  memcpy(s, &sum, sizeof sum);
+  memcpy(c, &w, sizeof w);
+  for (int i = 0; i < 16; i++) {
+    for (int k = 0; k < 4; k++) s[i] += (int32_t)c[4 * i + k] * x[k];
+  }
+  memcpy(&sum, s, sizeof sum);
+  return sum;
 }
 #endif
 
-#ifndef LATHE_OWN_PAIRS
-/* Adds to each lane the products of the two numbers in its word, at most 255 each, and the two signed ones in `pair`. */
-LATHE_INLINE LaneMask add_pairs(LaneMask sum, LaneWords words, uint32_t pair) {
-  const LaneMask low = (LaneMask)(words & 0xFFFFu), high = (LaneMask)(words >> 16);
-  return sum + low * (int32_t)(int16_t)pair + high * (int32_t)(int16_t)(pair >> 16);
-}
-#endif
+LATHE_INLINE Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
 
-LATHE_INLINE size_t cache_groups(const LatheCacheHead *head) {
-  return (head->width + LATHE_CACHE_GROUP - 1) / LATHE_CACHE_GROUP;
+/* The largest, and the sum, of sixteen lanes. */
+LATHE_INLINE float largest_of(Lanes x) {
+  x = larger(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  x = larger(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3));
+  x = larger(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1));
+  return x[0] > x[1] ? x[0] : x[1];
 }
 
-/* The bytes of one position. */
-LATHE_INLINE size_t cache_row(const uint32_t kind, size_t width) {
-  return kind == LATHE_CACHE_f32 ? 4 * width : kind == LATHE_CACHE_f16 ? 2 * width
-       : kind == LATHE_CACHE_int8 ? width : width / 2;
+LATHE_INLINE float sum_of(Lanes x) {
+  x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
+  x += __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
+  return x[0] + x[1];
 }
 
-/* Where element `e` of the keys at `position` lies: its byte. */
-LATHE_INLINE size_t key_byte(const uint32_t kind, size_t width, size_t position, size_t e) {
-  const size_t block = position / LATHE_LANES * LATHE_LANES * cache_row(kind, width), lane = position % LATHE_LANES;
-  if (kind == LATHE_CACHE_f32) return block + 4 * (e * LATHE_LANES + lane);
-  if (kind == LATHE_CACHE_f16) return block + 2 * (e * LATHE_LANES + lane);
-  if (kind == LATHE_CACHE_int8) return block + 4 * (e / 4 * LATHE_LANES + lane) + (e % 4 * 2) % 4 + e % 4 / 2;
-  return block + 4 * (e / 8 * LATHE_LANES + lane) + e % 8 / 4 + e % 2 * 2;
+/* Results of four vectors at once: lane i of each quarter receives that of vector i. */
+#define PAIRS_OF(a, b, how)                                                                                          \
+  how(__builtin_shufflevector(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29),                       \
+      __builtin_shufflevector(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31))
+#define FOURS_OF(a, b, how)                                                                                          \
+  how(__builtin_shufflevector(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),                       \
+      __builtin_shufflevector(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+#define REDUCE_FOUR(x, how)                                                                                          \
+  ({                                                                                                                 \
+    const __typeof__(x[0]) pair = PAIRS_OF(x[0], x[1], how), other = PAIRS_OF(x[2], x[3], how);                      \
+    __typeof__(x[0]) four = FOURS_OF(pair, other, how);                                                              \
+    four = how(four, __builtin_shufflevector(four, four, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));     \
+    how(four, __builtin_shufflevector(four, four, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));            \
+  })
+#define ADDED(a, b) ((a) + (b))
+
+/* MARK: Whole numbers */
+
+/* What a cache of codes meets: two bytes a number, or one. */
+LATHE_INLINE int is_fine(const uint32_t kind) { return kind == LATHE_CACHE_int8; }
+
+/* The largest number; of two bytes both keep a sign. */
+LATHE_INLINE float code_top(const uint32_t kind) { return is_fine(kind) ? 128 * 127 : 127; }
+
+/* The inverse of steps of which the largest code is `top`; 0 where there is nothing to round. */
+LATHE_INLINE Lanes inverse_steps(Lanes largest, float top) {
+  return (largest > 1e-30f) & (largest < 3e38f) ? top / largest : (Lanes)0.0f;
 }
 
-/* MARK: Writing */
+/* Nearest whole numbers, of less than four millions, above a constant whose low bits are none. */
+#define LATHE_WHOLES 0x4B400000u
+LATHE_INLINE LaneWords wholes(Lanes x) { return (LaneWords)(x + 12582912.0f); }
 
-/* A group's codes from 0, and its scale: `half` is the magnitude of the lowest code. */
-LATHE_INLINE uint16_t cache_codes(const float *x, const int half, uint8_t *codes) {
-  Lanes peak = extreme((const Lanes[]){load_lanes(x), load_lanes(x + LATHE_LANES)}, 2), all[1];
-  memcpy(all, &peak, sizeof peak);
-  float largest = 0;
-  for (int i = 0; i < LATHE_LANES; i++) {
-    largest = __builtin_fabsf(all[0][i]) > __builtin_fabsf(largest) ? all[0][i] : largest;
-  }
-  /* Four bits let the extreme have the lowest code, of which there is one more than above zero. */
-  const float step = half == 8 ? -largest / 8 : __builtin_fabsf(largest) / 127;
-  uint16_t scale[LATHE_LANES];
-  halves_from_lanes(clamped((Lanes)step, -65504, 65504), scale);
-  const float rounded = float_from_half(scale[0]), inverse = rounded == 0 ? 0 : 1 / rounded;
-  const float low = half == 8 ? -8 : -127;
-  for (int part = 0; part < 2; part++) {
-    const Lanes q = clamped(nearest(load_lanes(x + part * LATHE_LANES) * inverse), low, (float)(half - 1));
-    const LaneBytes bytes = __builtin_convertvector(q + (float)half, LaneBytes);
-    memcpy(codes + part * LATHE_LANES, &bytes, sizeof bytes);
-  }
-  return scale[0];
+typedef int16_t Shorts __attribute__((vector_size(64)));
+typedef int8_t SignedCodes __attribute__((vector_size(64)));
+
+/* The lower halves of 32 numbers, and of 64. */
+LATHE_INLINE Shorts lower_halves(LaneWords a, LaneWords b) {
+  return __builtin_shufflevector(
+    (Shorts)a, (Shorts)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50,
+    52, 54, 56, 58, 60, 62);
 }
 
-LATHE_INLINE void store_floats(const LatheCacheHead *head, size_t position, const float *key, const float *value) {
-  const size_t width = head->width, dim = head->dim;
-  if (head->kind == LATHE_CACHE_f32) {
-    float *keys = (float *)(head->keys + key_byte(LATHE_CACHE_f32, width, position, 0));
-    float *values = (float *)head->values + position * width;
-    for (size_t e = 0; e < dim; e++) keys[e * LATHE_LANES] = key[e];
-    memcpy(values, value, dim * sizeof(float));
+LATHE_INLINE void store_bytes(Shorts a, Shorts b, int8_t *p) {
+  const SignedCodes bytes = __builtin_shufflevector(
+    (SignedCodes)a, (SignedCodes)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44,
+    46, 48, 50, 52, 54, 56, 58, 60, 62, 64, 66, 68, 70, 72, 74, 76, 78, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98, 100, 102,
+    104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126);
+  memcpy(p, &bytes, sizeof bytes);
+}
+
+/* 64 numbers as 128 · high + low, low between -64 and 63; or in one byte. */
+LATHE_INLINE void store_wholes(const uint32_t kind, const LaneWords *codes, int8_t *high, int8_t *low) {
+  const Shorts a = lower_halves(codes[0], codes[1]), b = lower_halves(codes[2], codes[3]);
+  if (!is_fine(kind)) {
+    store_bytes(a, b, high);
     return;
   }
-  uint16_t *keys = (uint16_t *)(head->keys + key_byte(LATHE_CACHE_f16, width, position, 0));
-  uint16_t *values = (uint16_t *)head->values + position * width;
-  for (size_t e = 0; e < width; e += LATHE_LANES) {
-    float k[LATHE_LANES] = {0}, v[LATHE_LANES] = {0};
-    uint16_t halves[LATHE_LANES];
-    const size_t count = dim - e < LATHE_LANES ? dim - e : LATHE_LANES;
-    memcpy(k, key + e, count * sizeof(float));
-    memcpy(v, value + e, count * sizeof(float));
-    /* What is too large for a half becomes the largest. */
-    for (int i = 0; i < LATHE_LANES; i++) {
-      k[i] = k[i] > 65504 ? 65504 : k[i] < -65504 ? -65504 : k[i];
-      v[i] = v[i] > 65504 ? 65504 : v[i] < -65504 ? -65504 : v[i];
-    }
-    halves_from_lanes(load_lanes(k), halves);
-    for (int i = 0; i < LATHE_LANES; i++) keys[(e + (size_t)i) * LATHE_LANES] = halves[i];
-    halves_from_lanes(load_lanes(v), values + e);
-  }
+  const Shorts more = a + 64, other = b + 64;
+  store_bytes(more >> 7, other >> 7, high);
+  store_bytes((more & 127) - 64, (other & 127) - 64, low);
 }
 
-LATHE_INLINE void store_codes(
-    const LatheCacheHead *head, const uint32_t kind, size_t position, const float *key, const float *value) {
-  const size_t width = head->width, dim = head->dim, groups = cache_groups(head);
-  const size_t scales = position / LATHE_LANES * groups * LATHE_LANES + position % LATHE_LANES;
-  const int half = kind == LATHE_CACHE_int8 ? 128 : 8;
-  uint8_t *values = head->values + position * cache_row(kind, width);
-  for (size_t g = 0; g < groups; g++) {
-    const size_t e = g * LATHE_CACHE_GROUP, count = dim - e < LATHE_CACHE_GROUP ? dim - e : LATHE_CACHE_GROUP;
-    float x[LATHE_CACHE_GROUP] = {0};
-    uint8_t codes[LATHE_CACHE_GROUP];
-    memcpy(x, key + e, count * sizeof(float));
-    head->key_scales[scales + g * LATHE_LANES] = cache_codes(x, half, codes);
-    if (kind == LATHE_CACHE_int8) {
-      for (size_t i = 0; i < LATHE_CACHE_GROUP; i++) head->keys[key_byte(kind, width, position, e + i)] = codes[i];
-    } else {
-      for (size_t i = 0; i < LATHE_CACHE_GROUP; i += 8) {
-        uint8_t *word = head->keys + key_byte(kind, width, position, e + i);
-        word[0] = (uint8_t)(codes[i] | codes[i + 2] << 4);
-        word[1] = (uint8_t)(codes[i + 4] | codes[i + 6] << 4);
-        word[2] = (uint8_t)(codes[i + 1] | codes[i + 3] << 4);
-        word[3] = (uint8_t)(codes[i + 5] | codes[i + 7] << 4);
-      }
-    }
-    memset(x, 0, sizeof x);
-    memcpy(x, value + e, count * sizeof(float));
-    head->value_scales[scales + g * LATHE_LANES] = cache_codes(x, half, codes);
-    if (kind == LATHE_CACHE_int8) {
-      for (size_t i = 0; i < LATHE_CACHE_GROUP; i++) values[e + i] = (uint8_t)(codes[i] - 128);
-    } else {
-      for (size_t i = 0; i < 16; i++) values[g * 16 + i] = (uint8_t)(codes[i] | codes[i + 16] << 4);
-    }
-  }
+/* Codes as `dot_quad` has them: of 64 bytes, or the lower or upper halves of 64. */
+LATHE_INLINE Codes cache_quad(const uint32_t kind, const uint8_t *p, const int above) {
+  Codes w;
+  memcpy(&w, p, sizeof w);
+  if (kind == LATHE_CACHE_int8) return w ^ (uint8_t)(LATHE_SIGNED_BYTES ? 128 : 0);
+  return (Codes)((CodePairs)w >> (uint16_t)(above ? 4 : 0)) & (uint8_t)15;
 }
 
-static void cache_store(const LatheCacheHead *head, size_t position, const float *key, const float *value) {
-  if (head->kind == LATHE_CACHE_int8) store_codes(head, LATHE_CACHE_int8, position, key, value);
-  else if (head->kind == LATHE_CACHE_int4) store_codes(head, LATHE_CACHE_int4, position, key, value);
-  else store_floats(head, position, key, value);
+/* What is still to be subtracted from a code. */
+LATHE_INLINE int32_t code_bias(const uint32_t kind) {
+  return kind == LATHE_CACHE_int4 ? 8 : LATHE_SIGNED_BYTES ? 0 : 128;
 }
 
-/* MARK: Reading */
+/* Queries as they meet keys: floats, or whole numbers with steps and sums over groups. */
+typedef struct {
+  float *values;
+  int8_t *high, *low;
+  float *steps;
+  int32_t *sums;
+} Queries;
 
-/* Keys of one block as floats: element e of all positions. */
-LATHE_INLINE Lanes key_lanes(const LatheCacheHead *head, const uint32_t kind, size_t block, size_t e) {
-  const uint8_t *p = head->keys + key_byte(kind, head->width, block * LATHE_LANES, e);
-  if (kind == LATHE_CACHE_f32) return load_lanes((const float *)p);
-  if (kind == LATHE_CACHE_f16) return lanes_from_halves((const uint16_t *)p);
-  const size_t offset = kind == LATHE_CACHE_int8 ? (e % 4 * 2) % 4 + e % 4 / 2 : e % 8 / 4 + e % 2 * 2;
-  const LaneWords words = load_words(p - offset);
-  const LaneWords shifted =
-    kind == LATHE_CACHE_int8 ? words >> (uint32_t)(8 * offset) & 255u
-                             : words >> (uint32_t)(e % 8 / 2 * 4 + e % 2 * 16) & 15u;
-  const Lanes codes = __builtin_convertvector((LaneMask)shifted, Lanes) - (kind == LATHE_CACHE_int8 ? 128.0f : 8.0f);
-  return codes
-         * lanes_from_halves(head->key_scales + (block * cache_groups(head) + e / LATHE_CACHE_GROUP) * LATHE_LANES);
-}
-
-LATHE_INLINE void keys_of_kind(
-    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out, size_t stride) {
-  for (size_t at = 0; at < count;) {
-    const size_t lane = (first + at) % LATHE_LANES, block = (first + at) / LATHE_LANES;
-    const size_t run = LATHE_LANES - lane < count - at ? LATHE_LANES - lane : count - at;
-    for (size_t e = 0; e < head->dim; e++) {
-      float x[LATHE_LANES];
-      const Lanes keys = key_lanes(head, kind, block, e);
-      if (run == LATHE_LANES) {
-        store_lanes(keys, out + e * stride + at);
-        continue;
-      }
-      store_lanes(keys, x);
-      memcpy(out + e * stride + at, x + lane, run * sizeof(float));
-    }
-    at += run;
-  }
-}
-
-static void cache_keys(const LatheCacheHead *head, size_t first, size_t count, float *out, size_t stride) {
-  switch (head->kind) {
-    case LATHE_CACHE_f32: keys_of_kind(head, LATHE_CACHE_f32, first, count, out, stride); break;
-    case LATHE_CACHE_f16: keys_of_kind(head, LATHE_CACHE_f16, first, count, out, stride); break;
-    case LATHE_CACHE_int8: keys_of_kind(head, LATHE_CACHE_int8, first, count, out, stride); break;
-    default: keys_of_kind(head, LATHE_CACHE_int4, first, count, out, stride);
-  }
-}
-
-/* Sixteen elements of a row of values, number `v`, before their scale. */
-LATHE_INLINE Lanes value_lanes(const uint32_t kind, const uint8_t *row, size_t v) {
-  if (kind == LATHE_CACHE_f32) return load_lanes((const float *)row + v * LATHE_LANES);
-  if (kind == LATHE_CACHE_f16) return lanes_from_halves((const uint16_t *)row + v * LATHE_LANES);
-  LaneSignedBytes bytes;
-  if (kind == LATHE_CACHE_int8) {
-    memcpy(&bytes, row + v * LATHE_LANES, sizeof bytes);
-    return __builtin_convertvector(bytes, Lanes);
-  }
-  LaneBytes packed;
-  memcpy(&packed, row + v / 2 * LATHE_LANES, sizeof packed);
-  const LaneBytes codes = v % 2 ? packed >> 4 : packed & 15;
-  return __builtin_convertvector((LaneSignedBytes)(codes - 8), Lanes);
-}
-
-LATHE_INLINE void values_of_kind(
-    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out) {
-  const size_t groups = cache_groups(head), width = head->width;
-  for (size_t i = 0; i < count; i++, out += width) {
-    const size_t position = first + i;
-    const uint8_t *row = head->values + position * cache_row(kind, width);
-    for (size_t v = 0; v < width / LATHE_LANES; v++) {
-      const Lanes x = value_lanes(kind, row, v);
-      const size_t scale = (position / LATHE_LANES * groups + v / 2) * LATHE_LANES + position % LATHE_LANES;
-      store_lanes(kind >= LATHE_CACHE_int8 ? x * scale_from_half(head->value_scales[scale]) : x, out + v * LATHE_LANES);
-    }
-  }
-}
-
-static void cache_values(const LatheCacheHead *head, size_t first, size_t count, float *out) {
-  switch (head->kind) {
-    case LATHE_CACHE_f32: values_of_kind(head, LATHE_CACHE_f32, first, count, out); break;
-    case LATHE_CACHE_f16: values_of_kind(head, LATHE_CACHE_f16, first, count, out); break;
-    case LATHE_CACHE_int8: values_of_kind(head, LATHE_CACHE_int8, first, count, out); break;
-    default: values_of_kind(head, LATHE_CACHE_int4, first, count, out);
+LATHE_INLINE void round_query(const uint32_t kind, const Queries *q, size_t i, size_t width) {
+  for (size_t g = 0; g < width / LATHE_CACHE_GROUP; g++) {
+    const size_t at = i * width + g * LATHE_CACHE_GROUP, group = i * (width / LATHE_CACHE_GROUP) + g;
+    const Lanes a = load_lanes(q->values + at), b = load_lanes(q->values + at + LATHE_LANES);
+    const float largest = largest_of(larger(magnitude(a), magnitude(b)));
+    const Lanes inverse = inverse_steps(largest, code_top(kind));
+    q->steps[group] = largest / code_top(kind);
+    const LaneWords codes[4] = {wholes(a * inverse), wholes(b * inverse)};
+    q->sums[group] = (int32_t)__builtin_reduce_add(codes[0] + codes[1] - 2 * LATHE_WHOLES);
+    int8_t high[LATHE_CACHE_CHUNK], low[LATHE_CACHE_CHUNK];
+    store_wholes(kind, codes, high, low);
+    memcpy(q->high + at, high, LATHE_CACHE_GROUP);
+    if (is_fine(kind)) memcpy(q->low + at, low, LATHE_CACHE_GROUP);
   }
 }
 
 /* MARK: Scores */
-
-/* Queries as they meet keys: floats, or pairs of 16-bit numbers with a step and their sums over groups. */
-typedef struct {
-  float *values;
-  uint32_t *pairs;
-  int32_t *sums;
-  float step[LATHE_CACHE_QUERIES];
-} Queries;
-
-/* Rounds a query to 16 bits: an error of 1/65,536 of its largest element. */
-LATHE_INLINE float round_query(const float *x, size_t width, uint32_t *pairs, int32_t *sums) {
-  float largest = 0;
-  for (size_t e = 0; e < width; e++) largest = __builtin_fabsf(x[e]) > largest ? __builtin_fabsf(x[e]) : largest;
-  const float step = largest > 0 && largest < 3e38f ? largest / 32767 : 1, inverse = 1 / step;
-  for (size_t g = 0; g * LATHE_CACHE_GROUP < width; g++) sums[g] = 0;
-  for (size_t e = 0; e < width; e += 2) {
-    float a = __builtin_nearbyintf(x[e] * inverse), b = __builtin_nearbyintf(x[e + 1] * inverse);
-    a = a > -32767 ? a < 32767 ? a : 32767 : -32767;
-    b = b > -32767 ? b < 32767 ? b : 32767 : -32767;
-    pairs[e / 2] = (uint32_t)(uint16_t)(int16_t)a | (uint32_t)(uint16_t)(int16_t)b << 16;
-    sums[e / LATHE_CACHE_GROUP] += (int32_t)a + (int32_t)b;
-  }
-  return step;
-}
 
 /* Scores of `n` queries on one block of keys. */
 LATHE_INLINE void score_floats(
@@ -307,62 +171,133 @@ LATHE_INLINE void score_floats(
   for (size_t i = 0; i < n; i++) store_lanes(sum[i] + odd[i], scores + i * stride);
 }
 
+/* The same for `blocks` blocks of codes, whose bytes are `size` apart. */
 LATHE_INLINE void score_codes(
-    const uint32_t kind, const uint8_t *keys, const uint16_t *scales, size_t width, const Queries *q, const size_t n,
-    float *scores, size_t stride) {
+    const uint32_t kind, const uint8_t *keys, size_t size, const uint16_t *scales, size_t width, const Queries *q,
+    const size_t n, const size_t blocks, float *scores, size_t stride) {
   const size_t groups = width / LATHE_CACHE_GROUP;
-  const int words = kind == LATHE_CACHE_int8 ? 8 : 4;
-  Lanes total[LATHE_CACHE_QUERIES] = {0};
+  Lanes total[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS] = {0};
   for (size_t g = 0; g < groups; g++, scales += LATHE_LANES) {
-    LaneMask sum[LATHE_CACHE_QUERIES];
-    for (size_t i = 0; i < n; i++) sum[i] = (LaneMask)(-(kind == LATHE_CACHE_int8 ? 128 : 8) * q->sums[i * groups + g]);
+    /* The bias is subtracted before codes are added. */
+    Wholes upper[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS], lower[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
+    for (size_t i = 0; i < n; i++) {
+      for (size_t b = 0; b < blocks; b++) {
+        lower[i][b] = (Wholes){} - code_bias(kind) * q->sums[i * groups + g];
+        upper[i][b] = is_fine(kind) ? (Wholes){} : lower[i][b];
+      }
+    }
 #pragma clang loop unroll(full)
-    for (int w = 0; w < words; w++, keys += 4 * LATHE_LANES) {
-      const LaneWords word = load_words(keys);
-      for (int part = 0; part < 16 / words; part++) {
-        const LaneWords codes = kind == LATHE_CACHE_int8 ? word >> (8 * (uint32_t)part) & 0x00FF00FFu
-                                                         : word >> (4 * (uint32_t)part) & 0x000F000Fu;
-        for (size_t i = 0; i < n; i++) {
-          sum[i] = add_pairs(sum[i], codes, q->pairs[i * width / 2 + g * 16 + (size_t)(w * (16 / words) + part)]);
+    for (size_t k = 0; k < LATHE_CACHE_GROUP / 4; k++) {
+      Codes codes[LATHE_CACHE_BLOCKS];
+      for (size_t b = 0; b < blocks; b++) codes[b] = cache_quad(kind, keys + b * size, k % 2 == 1);
+      if (kind == LATHE_CACHE_int8 || k % 2 == 1) {
+        for (size_t b = 0; b < blocks; b++) __builtin_prefetch(keys + LATHE_AHEAD + b * size, 0, 2);
+        keys += 64;
+      }
+      for (size_t i = 0; i < n; i++) {
+        const size_t at = i * width + g * LATHE_CACHE_GROUP + 4 * k;
+        for (size_t b = 0; b < blocks; b++) {
+          upper[i][b] = dot_quad(upper[i][b], codes[b], q->high + at, kind == LATHE_CACHE_int8);
+        }
+        for (size_t b = 0; b < blocks && is_fine(kind); b++) {
+          lower[i][b] = dot_quad(lower[i][b], codes[b], q->low + at, kind == LATHE_CACHE_int8);
         }
       }
     }
-    const Lanes scale = lanes_from_halves(scales);
-    for (size_t i = 0; i < n; i++) total[i] += __builtin_convertvector(sum[i], Lanes) * scale;
+    for (size_t b = 0; b < blocks; b++) {
+      const Lanes scale = lanes_from_halves(scales + b * groups * LATHE_LANES);
+      for (size_t i = 0; i < n; i++) {
+        const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][b] << 7) + lower[i][b] : upper[i][b]);
+        total[i][b] += __builtin_convertvector(sum, Lanes) * (scale * q->steps[i * groups + g]);
+      }
+    }
   }
-  for (size_t i = 0; i < n; i++) store_lanes(total[i] * q->step[i], scores + i * stride);
+  for (size_t i = 0; i < n; i++) {
+    for (size_t b = 0; b < blocks; b++) store_lanes(total[i][b], scores + i * stride + b * LATHE_LANES);
+  }
 }
 
 LATHE_INLINE void score_run(
     const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const Queries *q, const size_t n,
     float *scores) {
-  const size_t width = head->width, size = LATHE_LANES * cache_row(kind, width);
-  for (size_t at = 0; at < count; at += LATHE_LANES) {
-    const size_t block = (first + at) / LATHE_LANES;
-    const uint8_t *keys = head->keys + block * size;
+  const size_t width = head->width, size = LATHE_LANES * cache_row(kind, width), all = (count + 15) / LATHE_LANES;
+  const uint8_t *keys = head->keys + first / LATHE_LANES * size;
+  const size_t scale_stride = cache_groups(head) * LATHE_LANES;
+  const uint16_t *scales = kind < LATHE_CACHE_int8 ? 0 : head->key_scales + first / LATHE_LANES * scale_stride;
+  for (size_t b = 0, now; b < all; b += now, keys += now * size) {
+    float *to = scores + b * LATHE_LANES;
+    now = 1;
     if (kind < LATHE_CACHE_int8) {
-      score_floats(kind, keys, width, q, n, scores + at, LATHE_CACHE_RUN);
-    } else {
-      const uint16_t *scales = head->key_scales + block * cache_groups(head) * LATHE_LANES;
-      score_codes(kind, keys, scales, width, q, n, scores + at, LATHE_CACHE_RUN);
+      if (kind == LATHE_CACHE_f16) {
+        for (size_t line = 0; line < size; line += 64) __builtin_prefetch(keys + LATHE_AHEAD + line, 0, 2);
+      }
+      score_floats(kind, keys, width, q, n, to, LATHE_CACHE_RUN);
+      continue;
     }
+    if (all - b >= LATHE_CACHE_BLOCKS) {
+      now = LATHE_CACHE_BLOCKS;
+      score_codes(kind, keys, size, scales, width, q, n, LATHE_CACHE_BLOCKS, to, LATHE_CACHE_RUN);
+    } else {
+      score_codes(kind, keys, size, scales, width, q, n, 1, to, LATHE_CACHE_RUN);
+    }
+    scales += now * scale_stride;
   }
+}
+
+/* e^x for x of at most 0, to a relative 5e-7; what is below e^-86 is that. */
+LATHE_INLINE Lanes exponential_lanes(Lanes x) {
+  x = larger(x, (Lanes)-86.0f);
+  const Lanes shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
+  const Lanes f = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Lanes p = f * 8.3632e-3f + 4.183397e-2f;
+  p = p * f + 0.16666577f;
+  p = p * f + 0.49999748f;
+  /* The whole part goes into the exponent. */
+  return (Lanes)((LaneMask)(p * (f * f) + (f + 1.0f)) + ((LaneMask)shifted << 23));
+}
+
+/* Scores of the first `seen` positions become weights, others up to `count` zero; returns the sum, and the peak. */
+LATHE_INLINE float weights_from_scores(float *s, size_t seen, size_t count, float *peak) {
+  const LaneMask numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const LaneMask visible = numbers < (int32_t)(seen % LATHE_LANES);
+  const size_t whole = seen / LATHE_LANES * LATHE_LANES;
+  Lanes highest = -INFINITY, sum = 0;
+  for (size_t p = 0; p < whole; p += LATHE_LANES) highest = larger(load_lanes(s + p), highest);
+  if (seen > whole) highest = larger(visible ? load_lanes(s + whole) : (Lanes)-INFINITY, highest);
+  *peak = largest_of(highest);
+  for (size_t p = 0; p < whole; p += LATHE_LANES) {
+    const Lanes weight = exponential_lanes(load_lanes(s + p) - *peak);
+    store_lanes(weight, s + p);
+    sum += weight;
+  }
+  if (seen > whole) {
+    const Lanes weight = visible ? exponential_lanes(load_lanes(s + whole) - *peak) : (Lanes)0.0f;
+    store_lanes(weight, s + whole);
+    sum += weight;
+  }
+  for (size_t p = (seen + LATHE_LANES - 1) / LATHE_LANES * LATHE_LANES; p < count; p += LATHE_LANES) {
+    store_lanes((Lanes)0.0f, s + p);
+  }
+  return sum_of(sum);
 }
 
 /* MARK: Weighted values */
 
-/* Adds `count` rows under their weights to `vectors` vectors of `n` sums; each group has weights of its own. */
+/* Adds `count` rows of floats under their weights to `vectors` vectors of `n` sums. */
 LATHE_INLINE void add_rows(
     const uint32_t kind, const uint8_t *rows, size_t row, size_t v, const size_t vectors, const size_t n,
-    const float *weights, size_t weight_stride, size_t group_stride, size_t count, float *out, size_t out_stride) {
+    const float *weights, size_t count, float *out, size_t out_stride) {
   Lanes sum[LATHE_CACHE_QUERIES][4];
   for (size_t i = 0; i < n; i++) {
     for (size_t k = 0; k < vectors; k++) sum[i][k] = load_lanes(out + i * out_stride + (v + k) * LATHE_LANES);
   }
   for (size_t p = 0; p < count; p++, rows += row) {
+    if (kind == LATHE_CACHE_f16) {
+      for (size_t k = 0; k < vectors; k += 2) __builtin_prefetch(rows + LATHE_AHEAD + 32 * (v + k), 0, 2);
+    }
     for (size_t k = 0; k < vectors; k++) {
       const Lanes x = value_lanes(kind, rows, v + k);
-      for (size_t i = 0; i < n; i++) sum[i][k] += weights[i * weight_stride + (v + k) / 2 * group_stride + p] * x;
+      for (size_t i = 0; i < n; i++) sum[i][k] += weights[i * LATHE_CACHE_RUN + p] * x;
     }
   }
   for (size_t i = 0; i < n; i++) {
@@ -370,34 +305,127 @@ LATHE_INLINE void add_rows(
   }
 }
 
-LATHE_INLINE void weigh_run(
+LATHE_INLINE void weigh_floats(
     const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const size_t n, const float *weights,
-    float *scaled, float *out, size_t out_stride) {
-  const size_t width = head->width, groups = cache_groups(head), row = cache_row(kind, width);
-  const int coded = kind >= LATHE_CACHE_int8;
+    float *out, size_t out_stride) {
+  const size_t width = head->width, row = cache_row(kind, width), vectors = width / LATHE_LANES;
   for (size_t at = 0; at < count; at += LATHE_CACHE_CHUNK) {
     const size_t rest = count - at < LATHE_CACHE_CHUNK ? count - at : LATHE_CACHE_CHUNK;
-    const float *w = weights + at;
-    size_t stride = LATHE_CACHE_RUN, group_stride = 0;
-    if (coded) {
-      stride = groups * LATHE_CACHE_CHUNK, group_stride = LATHE_CACHE_CHUNK;
-      for (size_t p = 0; p < rest; p += LATHE_LANES) {
-        const uint16_t *scales = head->value_scales + (first + at + p) / LATHE_LANES * groups * LATHE_LANES;
-        for (size_t g = 0; g < groups; g++) {
-          const Lanes scale = lanes_from_halves(scales + g * LATHE_LANES);
-          for (size_t i = 0; i < n; i++) {
-            store_lanes(load_lanes(w + i * LATHE_CACHE_RUN + p) * scale, scaled + i * stride + g * group_stride + p);
-          }
-        }
-      }
-      w = scaled;
-    }
     const uint8_t *rows = head->values + (first + at) * row;
-    const size_t vectors = width / LATHE_LANES;
     size_t v = 0;
-    for (; v + 4 <= vectors; v += 4) add_rows(kind, rows, row, v, 4, n, w, stride, group_stride, rest, out, out_stride);
-    for (; v + 2 <= vectors; v += 2) add_rows(kind, rows, row, v, 2, n, w, stride, group_stride, rest, out, out_stride);
-    for (; v < vectors; v++) add_rows(kind, rows, row, v, 1, n, w, stride, group_stride, rest, out, out_stride);
+    for (; v + 4 <= vectors; v += 4) add_rows(kind, rows, row, v, 4, n, weights + at, rest, out, out_stride);
+    for (; v + 2 <= vectors; v += 2) add_rows(kind, rows, row, v, 2, n, weights + at, rest, out, out_stride);
+    for (; v < vectors; v++) add_rows(kind, rows, row, v, 1, n, weights + at, rest, out, out_stride);
+  }
+}
+
+/* Weights of a chunk times the scales of its positions, as whole numbers. */
+typedef struct {
+  /* What codes' bias adds to sums. */
+  int32_t starts[LATHE_LANES];
+  float steps[LATHE_LANES];
+  int8_t high[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK], low[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK];
+} CacheWeights;
+
+/*
+ * Rounds a chunk's weights for all groups of elements. The largest code bounds the largest weight times the largest scale;
+ * scales count of the `visible` positions alone, which all queries see.
+ */
+LATHE_INLINE void round_weights(
+    const uint32_t kind, const float *weights, const uint16_t *scales, size_t groups, const size_t blocks,
+    const size_t n, size_t visible, size_t at, CacheWeights *out) {
+  const LaneMask numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  Lanes shares[LATHE_CACHE_QUERIES][4] = {0}, peaks[LATHE_CACHE_QUERIES] = {0};
+  for (size_t i = 0; i < n; i++) {
+    for (size_t b = 0; b < blocks; b++) {
+      shares[i][b] = load_lanes(weights + i * LATHE_CACHE_RUN + b * LATHE_LANES);
+      peaks[i] = larger(shares[i][b], peaks[i]);
+    }
+  }
+  const Lanes largest = REDUCE_FOUR(peaks, larger), inverses = inverse_steps(largest, 1);
+  for (size_t i = 0; i < n; i++) {
+    const float inverse = inverses[i];
+    for (size_t b = 0; b < blocks; b++) shares[i][b] *= inverse;
+  }
+  for (size_t g = 0; g < groups; g++, out++, scales += LATHE_LANES) {
+    Lanes scale[4] = {0}, widest = 0;
+    LaneWords sums[LATHE_CACHE_QUERIES] = {0};
+    for (size_t b = 0; b < blocks; b++) {
+      scale[b] = lanes_from_halves(scales + b * groups * LATHE_LANES);
+      const Lanes size = magnitude(scale[b]);
+      widest = larger(visible >= (b + 1) * LATHE_LANES || numbers < (int32_t)(visible - b * LATHE_LANES) ? size : 0, widest);
+    }
+    const float bound = largest_of(widest);
+    const Lanes inverse = inverse_steps(bound, code_top(kind));
+    for (size_t b = 0; b < blocks; b++) scale[b] *= inverse;
+    for (size_t i = 0; i < n; i++) {
+      LaneWords codes[4];
+      for (size_t b = 0; b < 4; b++) sums[i] += codes[b] = wholes(shares[i][b] * scale[b]);
+      store_wholes(kind, codes, out->high[at + i], out->low[at + i]);
+    }
+    const Lanes steps = largest * (bound / code_top(kind));
+    const LaneWords total = REDUCE_FOUR(sums, ADDED) - LATHE_CACHE_CHUNK * LATHE_WHOLES;
+    const LaneMask starts = (LaneMask)total * -code_bias(kind);
+    memcpy(out->steps + at, &steps, n * sizeof(float));
+    memcpy(out->starts + at, &starts, n * sizeof(float));
+  }
+}
+
+/* Adds a chunk's values of one group of elements under their weights. */
+LATHE_INLINE void add_chunk(
+    const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t n, const CacheWeights *w,
+    float *out, size_t out_stride) {
+  Wholes upper[LATHE_CACHE_QUERIES][2], lower[LATHE_CACHE_QUERIES][2];
+  for (size_t i = 0; i < n; i++) {
+    for (int k = 0; k < 2; k++) {
+      lower[i][k] = (Wholes){} + w->starts[i];
+      upper[i][k] = is_fine(kind) ? (Wholes){} : lower[i][k];
+    }
+  }
+  for (size_t p = 0; p < blocks * LATHE_LANES; p += 4, rows += four) {
+    for (int k = 0; k < 2; k++) {
+      __builtin_prefetch(rows + LATHE_AHEAD + 64 * k, 0, 2);
+      const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
+      for (size_t i = 0; i < n; i++) {
+        upper[i][k] = dot_quad(upper[i][k], codes, w->high[i] + p, kind == LATHE_CACHE_int8);
+        if (is_fine(kind)) lower[i][k] = dot_quad(lower[i][k], codes, w->low[i] + p, kind == LATHE_CACHE_int8);
+      }
+    }
+  }
+  for (size_t i = 0; i < n; i++) {
+    for (size_t k = 0; k < 2; k++) {
+      float *o = out + i * out_stride + k * LATHE_LANES;
+      const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][k] << 7) + lower[i][k] : upper[i][k]);
+      store_lanes(load_lanes(o) + __builtin_convertvector(sum, Lanes) * w->steps[i], o);
+    }
+  }
+}
+
+/* `seen` tells how many of `count` positions each query sees. */
+LATHE_INLINE void weigh_codes(
+    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const size_t n, const size_t *seen,
+    const float *weights, CacheWeights *rounded, float *out, size_t out_stride) {
+  const size_t width = head->width, groups = cache_groups(head), four = 4 * cache_row(kind, width);
+  size_t least = count;
+  for (size_t i = 0; i < n; i++) least = seen[i] < least ? seen[i] : least;
+  for (size_t at = 0; at < count; at += LATHE_CACHE_CHUNK) {
+    const uint16_t *scales = head->value_scales + (first + at) / LATHE_LANES * groups * LATHE_LANES;
+    const size_t blocks = LATHE_CACHE_CHUNK / LATHE_LANES, left = (count - at + LATHE_LANES - 1) / LATHE_LANES;
+    if (at + LATHE_CACHE_CHUNK <= least) {
+      round_weights(kind, weights + at, scales, groups, blocks, n, LATHE_CACHE_CHUNK, 0, rounded);
+    } else {
+      for (size_t i = 0; i < n; i++) {
+        const size_t visible = seen[i] > at ? seen[i] - at : 0;
+        round_weights(
+          kind, weights + i * LATHE_CACHE_RUN + at, scales, groups, left < blocks ? left : blocks, 1, visible, i, rounded);
+      }
+    }
+    for (size_t g = 0; g < groups; g++) {
+      const uint8_t *rows = head->values + value_byte(kind, width, first + at, 2 * g);
+      float *o = out + 2 * g * LATHE_LANES;
+      if (left >= blocks) add_chunk(kind, rows, four, blocks, n, rounded + g, o, out_stride);
+      else add_chunk(kind, rows, four, left, n, rounded + g, o, out_stride);
+    }
   }
 }
 
@@ -409,31 +437,34 @@ LATHE_INLINE void attend_some(
     size_t first, size_t count, float *scratch, float *out, size_t out_stride) {
   const size_t width = head->width, groups = cache_groups(head);
   out += from * out_stride;
-  float *scores = scratch, *scaled = scores + LATHE_CACHE_QUERIES * LATHE_CACHE_RUN;
-  Queries q = {.values = scaled + LATHE_CACHE_QUERIES * groups * LATHE_CACHE_CHUNK};
-  q.pairs = (uint32_t *)(q.values + LATHE_CACHE_QUERIES * width);
-  q.sums = (int32_t *)(q.pairs + LATHE_CACHE_QUERIES * width / 2);
+  CacheWeights *rounded = (CacheWeights *)scratch;
+  float *scores = (float *)(rounded + groups);
+  Queries q = {.values = scores + LATHE_CACHE_QUERIES * LATHE_CACHE_RUN};
+  q.steps = q.values + LATHE_CACHE_QUERIES * width;
+  q.sums = (int32_t *)(q.steps + LATHE_CACHE_QUERIES * groups);
+  q.high = (int8_t *)(q.sums + LATHE_CACHE_QUERIES * groups);
+  q.low = q.high + LATHE_CACHE_QUERIES * width;
   size_t seen[LATHE_CACHE_QUERIES], most = 0;
   for (size_t i = 0; i < n; i++) {
     const size_t token = (from + i) / all->heads, place = (from + i) % all->heads, visible = all->start + token + 1;
     const float *x = all->queries + token * all->stride + place * head->dim;
-    for (size_t e = 0; e < width; e++) q.values[i * width + e] = e < head->dim ? x[e] * all->scale : 0;
-    if (kind >= LATHE_CACHE_int8) {
-      q.step[i] = round_query(q.values + i * width, width, q.pairs + i * width / 2, q.sums + i * groups);
+    size_t e = 0;
+    for (; e + LATHE_LANES <= head->dim; e += LATHE_LANES) {
+      store_lanes(load_lanes(x + e) * all->scale, q.values + i * width + e);
     }
+    for (; e < width; e++) q.values[i * width + e] = e < head->dim ? x[e] * all->scale : 0;
+    if (kind >= LATHE_CACHE_int8) round_query(kind, &q, i, width);
     seen[i] = visible <= first ? 0 : visible - first < count ? visible - first : count;
     most = seen[i] > most ? seen[i] : most;
   }
   score_run(head, kind, first, most, &q, n, scores);
   for (size_t i = 0; i < n; i++) {
-    float *s = scores + i * LATHE_CACHE_RUN, *o = out + i * out_stride;
-    const float peak = maximum(s, seen[i]);
+    float *o = out + i * out_stride;
     for (size_t e = 0; e < width; e++) o[e] = 0;
-    o[width] = peak;
-    o[width + 1] = exponentiate(s, peak, seen[i]);
-    for (size_t p = seen[i]; p < (most + LATHE_LANES - 1) / LATHE_LANES * LATHE_LANES; p++) s[p] = 0;
+    o[width + 1] = weights_from_scores(scores + i * LATHE_CACHE_RUN, seen[i], most, o + width);
   }
-  weigh_run(head, kind, first, most, n, scores, scaled, out, out_stride);
+  if (kind < LATHE_CACHE_int8) weigh_floats(head, kind, first, most, n, scores, out, out_stride);
+  else weigh_codes(head, kind, first, most, n, seen, scores, rounded, out, out_stride);
 }
 
 LATHE_INLINE void attend_kind(

@@ -12,4 +12,5 @@
 #include "lanes.h"
 #include "blocks.h"
 #include "pack.h"
+#include "cache.h"
 #include "attention.h"

@@ -1,8 +1,5 @@
 /* Tiles of sixteen rows by vectors; a set brings `dot_quad`, sixteen sums of four products. */
 
-/* How many bytes ahead codes are fetched: at 4,096 eight tokens read memory a quarter faster than without. */
-#define LATHE_AHEAD 4096
-
 #ifndef LATHE_OWN_TABLE_QUAD
 LATHE_INLINE Codes table_quad(const uint8_t *table, Codes w) {
   for (int i = 0; i < 64; i++) w[i] = table[w[i]];

@@ -193,7 +193,7 @@ enum { LATHE_CACHE_f32, LATHE_CACHE_f16, LATHE_CACHE_int8, LATHE_CACHE_int4 };
 enum { LATHE_CACHE_RUN = 512 };
 
 /// The floats of scratch that a run of a head of `width` elements needs.
-#define LATHE_CACHE_SCRATCH(width) (4 * (LATHE_CACHE_RUN + 4 * (width) + 4 * 64) + 64)
+#define LATHE_CACHE_SCRATCH(width) (4 * LATHE_CACHE_RUN + 12 * (width) + 64)
 
 /// The keys and values of one head, from position 0 on.
 typedef struct {

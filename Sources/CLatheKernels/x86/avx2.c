@@ -87,16 +87,6 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
   for (int i = 0; i < 2; i++) _mm_storeu_si128((__m128i *)p + i, _mm256_cvtps_ph(parts[i], _MM_FROUND_TO_NEAREST_INT));
 }
 
-#define LATHE_OWN_PAIRS
-static inline __attribute__((always_inline)) LaneMask add_pairs(LaneMask sum, LaneWords words, uint32_t pair) {
-  __m256i s[2], w[2];
-  memcpy(s, &sum, sizeof sum);
-  memcpy(w, &words, sizeof words);
-  for (int i = 0; i < 2; i++) s[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(w[i], _mm256_set1_epi32((int)pair)));
-  memcpy(&sum, s, sizeof sum);
-  return sum;
-}
-
 #define LATHE_SET_NAME "avx2"
 #include "../families/all.h"
 #pragma clang attribute pop

@@ -140,11 +140,7 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
 }
 
-#define LATHE_OWN_PAIRS
-static inline __attribute__((always_inline)) LaneMask add_pairs(LaneMask sum, LaneWords words, uint32_t pair) {
-  return (LaneMask)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)words, _mm512_set1_epi32((int)pair));
-}
-
+#define LATHE_CACHE_BLOCKS 2
 #define LATHE_SET_NAME "avx512"
 #define LATHE_OWN_DOT_INTEGER
 #include "../families/before_table.h"
