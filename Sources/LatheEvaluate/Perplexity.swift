@@ -81,11 +81,14 @@ public struct Perplexity {
 
   /// A measurement of `model`, beside `reference` where there is one.
   ///
-  /// - Parameter cacheType: how the model's keys and values are held; the reference's are in single precision.
+  /// - Parameters:
+  ///   - cacheType: how the model's keys and values are held; the reference's are in single precision.
+  ///   - context: the tokens that windows may have, as `Inference` takes it.
   /// - Throws: `Problem` of kind `usage` where the two do not share a vocabulary.
-  public init(_ model: Model, reference: Model? = nil, team: ThreadTeam, cacheType: CacheType = .f32)
-    throws(Problem)
-  {
+  public init(
+    _ model: Model, reference: Model? = nil, team: ThreadTeam, cacheType: CacheType = .f32,
+    context: Int? = nil
+  ) throws(Problem) {
     self.cacheType = cacheType
     if let reference, reference.configuration.vocabularySize != model.configuration.vocabularySize {
       throw Problem(
@@ -93,8 +96,8 @@ public struct Perplexity {
         "the reference knows \(reference.configuration.vocabularySize) tokens, the model \(model.configuration.vocabularySize)",
         cure: "divergence needs models with one vocabulary")
     }
-    self.model = Inference(model, team: team)
-    self.reference = reference.map { Inference($0, team: team) }
+    self.model = Inference(model, team: team, context: context)
+    self.reference = reference.map { Inference($0, team: team, context: context) }
   }
 
   /// Scores `windows`.
@@ -111,8 +114,8 @@ public struct Perplexity {
     var sum = 0.0
     var means: [Double] = []
     var distance = Distance()
-    let cache = KeyValueCache(model.configuration, type: cacheType, sharesLayers: true)
-    let referenceCache = reference.map { KeyValueCache($0.configuration, sharesLayers: true) }
+    let cache = KeyValueCache(model.configuration, type: cacheType)
+    let referenceCache = reference.map { KeyValueCache($0.configuration) }
     for (index, window) in windows.enumerated() {
       try model.checkTokens(window)
       let scores = Slots(window.count)

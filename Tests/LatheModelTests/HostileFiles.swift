@@ -41,7 +41,7 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
   /// Every weight of a block in another encoding, with bytes of its size.
   private static func native() throws -> HostileSample {
     let model = try Model(reading: TestData.fixture("model/gqa"))
-    let names = model.architecture.tensorNames
+    let names = model.architecture.nativeTensorNames
     var grid = try IntegerGrid(bits: 3, groupSize: 32)
     grid.hasGroupIndex = true
     let encodings: [Role: any Encoding] = [
@@ -55,9 +55,10 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
     tensors += [vector(names.finalNorm + ".weight", model.finalNorm)]
     if let head = model.head { tensors += NativeDialect.tensors(names.head + ".weight", head.weight) }
     for (layer, block) in model.blocks.enumerated() {
-      tensors.append(vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight", block.attentionNorm))
-      tensors.append(
-        vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight", block.feedForwardNorm))
+      for norm in BlockNorm.allCases {
+        guard let name = names.tensor(of: norm, in: layer), let scales = block[norm] else { continue }
+        tensors.append(vector(name, scales))
+      }
       for (role, linear) in block.weights {
         guard let encoding = encodings[role] else { continue }
         let matrix = try filled(encoding, linear.weight.rows, linear.weight.columns)

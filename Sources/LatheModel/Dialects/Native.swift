@@ -93,10 +93,11 @@ public enum NativeDialect: CheckpointDialect {
     let json = try JSONObject(reading: path + "/config.json")
     let description = try description(in: json)
     try checkParts(of: description, in: checkpoint)
-    var (architecture, configuration) = try HuggingFaceDialect.configuration(
-      from: json, tied: checkpoint["lm_head.weight"] == nil)
+    var (architecture, configuration) = try HuggingFaceDialect.configuration(from: json) {
+      checkpoint[$0] != nil || description.encodings[$0] != nil
+    }
     if description.rotation == "interleaved" { configuration.rotary.pairing = .interleaved }
-    let names = architecture.tensorNames
+    let names = architecture.nativeTensorNames
     var model = try checkpoint.model(architecture, configuration, names: names) {
       (name) throws(Problem) in
       guard let entry = description.encodings[name] else { return try checkpoint.matrix(name) }
