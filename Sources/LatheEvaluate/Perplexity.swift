@@ -75,29 +75,25 @@ public struct DivergenceResult: Codable, Hashable, Sendable {
 
 /// Measures perplexity, and divergence from a reference, in float arithmetic on the packed weights.
 public struct Perplexity {
-  private let model: Inference
-  private let reference: Inference?
+  private let model: Model
+  private let reference: Model?
+  private let team: ThreadTeam
   private let cacheType: CacheType
 
   /// A measurement of `model`, beside `reference` where there is one.
   ///
-  /// - Parameters:
-  ///   - cacheType: how the model's keys and values are held; the reference's are in single precision.
-  ///   - context: the tokens that windows may have, as `Inference` takes it.
+  /// - Parameter cacheType: how the model's keys and values are held; the reference's are in single precision.
   /// - Throws: `Problem` of kind `usage` where the two do not share a vocabulary.
-  public init(
-    _ model: Model, reference: Model? = nil, team: ThreadTeam, cacheType: CacheType = .f32,
-    context: Int? = nil
-  ) throws(Problem) {
-    self.cacheType = cacheType
+  public init(_ model: Model, reference: Model? = nil, team: ThreadTeam, cacheType: CacheType = .f32)
+    throws(Problem)
+  {
     if let reference, reference.configuration.vocabularySize != model.configuration.vocabularySize {
       throw Problem(
         .usage,
         "the reference knows \(reference.configuration.vocabularySize) tokens, the model \(model.configuration.vocabularySize)",
         cure: "divergence needs models with one vocabulary")
     }
-    self.model = Inference(model, team: team, context: context)
-    self.reference = reference.map { Inference($0, team: team, context: context) }
+    (self.model, self.reference, self.team, self.cacheType) = (model, reference, team, cacheType)
   }
 
   /// Scores `windows`.
@@ -114,8 +110,13 @@ public struct Perplexity {
     var sum = 0.0
     var means: [Double] = []
     var distance = Distance()
-    let cache = KeyValueCache(model.configuration, type: cacheType)
-    let referenceCache = reference.map { KeyValueCache($0.configuration) }
+    let context = windows.map(\.count).max() ?? 0
+    let model = Inference(model, team: team, context: context)
+    let reference = reference.map { Inference($0, team: team, context: context) }
+    // What is read in one go is behind a layer when the next begins.
+    let shares = context <= Inference.batch
+    let cache = KeyValueCache(model.configuration, type: cacheType, sharesLayers: shares)
+    let referenceCache = reference.map { KeyValueCache($0.configuration, sharesLayers: shares) }
     for (index, window) in windows.enumerated() {
       try model.checkTokens(window)
       let scores = Slots(window.count)
@@ -179,7 +180,7 @@ public struct Perplexity {
     _ reference: UnsafePointer<Float>?
   ) {
     let n = model.configuration.vocabularySize
-    model.team.split(count, grain: 8) { range in
+    team.split(count, grain: 8) { range in
       for i in range where first + i + 1 < window.count && first + i + 1 >= firstScored {
         let target = Int(window[first + i + 1])
         let row = logits + i * n

@@ -124,7 +124,7 @@ public final class KeyValueCache {
   ///
   /// - Parameters:
   ///   - capacity: the positions that room is made for at once; more is made as needed.
-  ///   - sharesLayers: one layer's memory serves for all that have as many heads, for reading a text once from its start.
+  ///   - sharesLayers: one layer's memory serves for all that have as many heads, for reading a text from its start in one go.
   public init(
     _ configuration: Configuration, capacity: Int = 64, type: CacheType = .f32, sharesLayers: Bool = false
   ) {

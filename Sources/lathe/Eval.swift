@@ -107,12 +107,10 @@ struct Eval: ParsableCommand {
     if let note = model.configuration.note(onContext: measure.window) { Output.note("note: \(note)") }
     let other = try reference.map { (path) throws(Problem) in try Model(reading: path) }
     let progress = ProgressLine("window", total: windows.count)
-    let result = try Perplexity(
-      model, reference: other, team: team, cacheType: cacheType, context: measure.window
-    )
-    .measure(windows, protocolName: measure.name, firstScored: measure.firstScored) { done, soFar in
-      progress.update(done, "perplexity \(Format.number(soFar, 4))")
-    }
+    let result = try Perplexity(model, reference: other, team: team, cacheType: cacheType)
+      .measure(windows, protocolName: measure.name, firstScored: measure.firstScored) { done, soFar in
+        progress.update(done, "perplexity \(Format.number(soFar, 4))")
+      }
     progress.finish()
     report(
       Result(

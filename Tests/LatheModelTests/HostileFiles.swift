@@ -16,8 +16,11 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
   let files: [String: [UInt8]]
 
   static let all: [HostileSample] = {
-    let samples = [huggingFace, native, gguf, llama2C].map { make in Result { try make() } }
-    return samples.compactMap { try? $0.get() }
+    let makers = [
+      { try huggingFace("gqa") }, { try huggingFace("openelm") }, native, { try gguf("rope-llama3") },
+      { try gguf("openelm") }, { try gguf("phi3-long") }, llama2C,
+    ]
+    return makers.compactMap { try? $0() }
   }()
 
   private static func bytes(_ path: String) throws -> [UInt8] {
@@ -26,10 +29,10 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
 
   private static var tokenizer: String { TestData.packageFolder + "/Models/novella-6m/tokenizer.model" }
 
-  private static func huggingFace() throws -> HostileSample {
-    let folder = TestData.fixture("model/gqa/")
+  private static func huggingFace(_ name: String) throws -> HostileSample {
+    let folder = TestData.fixture("model/\(name)/")
     return HostileSample(
-      testDescription: "Hugging Face", opens: "",
+      testDescription: "Hugging Face, \(name)", opens: "",
       files: [
         "config.json": try bytes(folder + "config.json"),
         "model.safetensors": try bytes(folder + "model.safetensors"),
@@ -81,12 +84,12 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
       ])
   }
 
-  private static func gguf() throws -> HostileSample {
-    let model = try Model(reading: TestData.fixture("model/rope-llama3"))
+  private static func gguf(_ name: String) throws -> HostileSample {
+    let model = try Model(reading: TestData.fixture("model/\(name)"))
     let vocabulary = try GGUFVocabulary.metadata(
       forModelAt: TestData.packageFolder + "/Models/novella-6m", size: 4096)
     return HostileSample(
-      testDescription: "GGUF", opens: "model.gguf",
+      testDescription: "GGUF, \(name)", opens: "model.gguf",
       files: [
         "model.gguf": try written { (path) throws(Problem) in
           try GGUFDialect.write(model, vocabulary: vocabulary, name: "sample", to: path)

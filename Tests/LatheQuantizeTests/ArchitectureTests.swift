@@ -130,6 +130,17 @@ import Testing
     }
   }
 
+  @Test("rows as wide as OpenELM's are laid out in tiles", arguments: [1, 1.58, 2, 3, 4, 5, 6, 7, 8])
+  func tiles(bits: Double) throws {
+    let shape = try ModelShape(named: "openelm-1.1b"), team = ThreadTeam(count: 2)
+    let grid = try #require(try SynthesisTests.request(bits, 128) as? any Grid)
+    for columns in Set(shape.weights(shape.architecture.nativeTensorNames).map(\.columns)) {
+      let weight = MethodTests.numbers(16, columns, 7)
+      let encoded = try RoundToNearest().quantize(weight, onto: grid, given: Evidence())
+      #expect(encoded.tiled(team: team) != nil, "\(columns) columns")
+    }
+  }
+
   @Test("a synthesized shape opens, native and GGUF, and counts the bytes foretold", arguments: models)
   func synthesis(name: String) throws {
     let shape = try ModelShape(named: TestData.fixture("model/\(name)/config.json"))
