@@ -118,6 +118,12 @@ extension GGUFDialect {
 
     var encoding: any Encoding { late?.encoding ?? linear.weight.encoding }
 
+    /// What is added to its rows, in `order`.
+    var bias: [Float] {
+      let bias = linear.bias ?? [Float](repeating: 0, count: linear.weight.rows)
+      return order.map { $0.map { bias[$0] } } ?? bias
+    }
+
     /// Its bytes, its numbers widened to `floats`.
     func load(as floats: StoredLayout?) throws(Problem) -> Bytes {
       let matrix = try late?.make() ?? linear.weight
@@ -151,10 +157,9 @@ extension GGUFDialect {
         return Bytes(joining: bytes)
       }
     ]
-    let biases = parts.compactMap { part in
-      part.linear.bias.map { bias in part.order.map { $0.map { bias[$0] } } ?? bias }
+    if parts.contains(where: { $0.linear.bias != nil }) {
+      tensors.append(vector(name + ".bias", parts.flatMap(\.bias)))
     }
-    if biases.count == parts.count { tensors.append(vector(name + ".bias", biases.flatMap { $0 })) }
     return tensors
   }
 

@@ -7,6 +7,7 @@ public import LatheTensor
 ///
 /// The part p of weight w is the tensor "w.p"; a dense weight is the tensor "w" itself. The description is the member
 /// `quantization_config` of `config.json`, whose `quant_method` keeps other readers from taking parts for weights.
+/// Weights that the original fuses are apart here: each has the fused one's name, a dot, and its role.
 public enum NativeDialect: CheckpointDialect {
   public static let name = "native"
   /// The value of `quant_method`.
