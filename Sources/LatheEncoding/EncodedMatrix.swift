@@ -125,6 +125,22 @@ public struct EncodedMatrix: Sendable {
       encoding: StoredBlocks(layout), rows: rows, columns: columns, parts: ["": try numbers(as: layout)])
   }
 
+  /// The rows in `range`, where they lie: nothing is copied.
+  ///
+  /// - Throws: `Problem` of kind `badData` where there are no such rows, or rows share scales.
+  public func rows(_ range: Range<Int>) throws(Problem) -> EncodedMatrix {
+    guard range.lowerBound >= 0, range.upperBound <= rows, !layouts.contains(where: \.spansRows) else {
+      throw Problem(.badData, "rows \(range) of \(rows) cannot be taken out of \(encoding.label)")
+    }
+    var chosen: [String: Bytes] = [:]
+    for (layout, part) in zip(layouts, parts) {
+      let width = part.count / rows
+      chosen[layout.name] =
+        layout.isShared ? part : part[range.lowerBound * width..<range.upperBound * width]
+    }
+    return try EncodedMatrix(encoding: encoding, rows: range.count, columns: columns, parts: chosen)
+  }
+
   /// The rows in the order `order` names them, copied as stored.
   public func selectingRows(_ order: [Int]) throws(Problem) -> EncodedMatrix {
     guard !layouts.contains(where: \.spansRows) else {

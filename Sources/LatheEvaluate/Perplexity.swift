@@ -75,8 +75,9 @@ public struct DivergenceResult: Codable, Hashable, Sendable {
 
 /// Measures perplexity, and divergence from a reference, in float arithmetic on the packed weights.
 public struct Perplexity {
-  private let model: Inference
-  private let reference: Inference?
+  private let model: Model
+  private let reference: Model?
+  private let team: ThreadTeam
   private let cacheType: CacheType
 
   /// A measurement of `model`, beside `reference` where there is one.
@@ -86,15 +87,13 @@ public struct Perplexity {
   public init(_ model: Model, reference: Model? = nil, team: ThreadTeam, cacheType: CacheType = .f32)
     throws(Problem)
   {
-    self.cacheType = cacheType
     if let reference, reference.configuration.vocabularySize != model.configuration.vocabularySize {
       throw Problem(
         .usage,
         "the reference knows \(reference.configuration.vocabularySize) tokens, the model \(model.configuration.vocabularySize)",
         cure: "divergence needs models with one vocabulary")
     }
-    self.model = Inference(model, team: team)
-    self.reference = reference.map { Inference($0, team: team) }
+    (self.model, self.reference, self.team, self.cacheType) = (model, reference, team, cacheType)
   }
 
   /// Scores `windows`.
@@ -111,8 +110,13 @@ public struct Perplexity {
     var sum = 0.0
     var means: [Double] = []
     var distance = Distance()
-    let cache = KeyValueCache(model.configuration, type: cacheType, sharesLayers: true)
-    let referenceCache = reference.map { KeyValueCache($0.configuration, sharesLayers: true) }
+    let context = windows.map(\.count).max() ?? 0
+    let model = Inference(model, team: team, context: context)
+    let reference = reference.map { Inference($0, team: team, context: context) }
+    // What is read in one go is behind a layer when the next begins.
+    let shares = context <= Inference.batch
+    let cache = KeyValueCache(model.configuration, type: cacheType, sharesLayers: shares)
+    let referenceCache = reference.map { KeyValueCache($0.configuration, sharesLayers: shares) }
     for (index, window) in windows.enumerated() {
       try model.checkTokens(window)
       let scores = Slots(window.count)
@@ -176,7 +180,7 @@ public struct Perplexity {
     _ reference: UnsafePointer<Float>?
   ) {
     let n = model.configuration.vocabularySize
-    model.team.split(count, grain: 8) { range in
+    team.split(count, grain: 8) { range in
       for i in range where first + i + 1 < window.count && first + i + 1 >= firstScored {
         let target = Int(window[first + i + 1])
         let row = logits + i * n

@@ -7,6 +7,8 @@ public struct Architecture: Sendable, Hashable {
   public let names: Set<String>
   /// The value of GGUF's `general.architecture`.
   public let ggufName: String
+  /// How `config.json` describes its sizes.
+  let configurationKeys: ConfigurationKeys
   /// The checkpoint's name for each weight, without suffix; "#" stands for the layer.
   public let tensorNames: TensorNames
   /// GGUF's names for the same.
@@ -16,14 +18,21 @@ public struct Architecture: Sendable, Hashable {
   /// Where a scale can move from a weight to the one that feeds it.
   public let foldPoints: [FoldPoint]
 
+  /// Our own names, each weight by itself.
+  public var nativeTensorNames: TensorNames { tensorNames.separated }
+
   /// Every architecture. A new one is one file and one line here.
-  public static let all: [Architecture] = [.llama]
+  public static let all: [Architecture] = [.llama, .phi3, .openELM]
 
   /// The architecture that `config.json` calls `name`.
   public static func named(_ name: String) -> Architecture? { all.first { $0.names.contains(name) } }
 
   /// The architecture that GGUF calls `name`.
   public static func named(gguf name: String) -> Architecture? { all.first { $0.ggufName == name } }
+
+  public static func == (a: Architecture, b: Architecture) -> Bool { a.ggufName == b.ggufName }
+
+  public func hash(into hasher: inout Hasher) { hasher.combine(ggufName) }
 }
 
 /// What a weight matrix does in its block.
@@ -105,17 +114,59 @@ public struct FoldPoint: Sendable, Hashable {
   public let producer: Producer
 }
 
+/// The norms of a block.
+public enum BlockNorm: Sendable, CaseIterable {
+  /// Before attention.
+  case attention
+  /// Before the feed-forward part.
+  case feedForward
+  /// Of each head's queries, before they are turned.
+  case query
+  /// Of each head's keys, before they are turned.
+  case key
+}
+
 /// A dialect's names for the tensors of a decoder, "#" standing for the layer.
+///
+/// Weights of one name are one tensor, their rows one after another in the order of `Role`: a fused projection.
 public struct TensorNames: Sendable, Hashable {
   /// The token embedding, the last norm and the head.
   public let embedding, finalNorm, head: String
-  /// The norms before attention and before the feed-forward part.
-  public let attentionNorm, feedForwardNorm: String
+  /// The norms of a block; some architectures have no norms of heads.
+  public let norms: [BlockNorm: String]
   /// The weights of a block.
   public let weights: [Role: String]
 
   /// The name of a weight, without ".weight" or ".bias".
   public func name(of site: Site) -> String { Self.inLayer(site.layer, weights[site.role] ?? "") }
+
+  /// The tensor of a norm's scales; nil where the architecture has no such norm.
+  public func tensor(of norm: BlockNorm, in layer: Int) -> String? {
+    norms[norm].map { Self.inLayer(layer, $0) + ".weight" }
+  }
+
+  /// The weights of a block, those of one tensor together.
+  public var tensors: [[Role]] {
+    var found: [[Role]] = []
+    for role in Role.allCases {
+      if let last = found.last?.last, weights[last] == weights[role] {
+        found[found.count - 1].append(role)
+      } else {
+        found.append([role])
+      }
+    }
+    return found
+  }
+
+  /// The same names, those of fused weights told apart by what each does.
+  var separated: TensorNames {
+    var weights = weights
+    for roles in tensors where roles.count > 1 {
+      for role in roles { weights[role]? += "." + role.rawValue }
+    }
+    return TensorNames(
+      embedding: embedding, finalNorm: finalNorm, head: head, norms: norms, weights: weights)
+  }
 
   /// `pattern` with the layer's number in it.
   public static func inLayer(_ layer: Int, _ pattern: String) -> String {

@@ -6,6 +6,8 @@ public struct Block: Sendable {
   public var attentionNorm: [Float]
   /// The scales of the norm before the feed-forward part.
   public var feedForwardNorm: [Float]
+  /// The scales of the norms that each head's queries and keys pass before they are turned, where there are such.
+  public var queryNorm, keyNorm: [Float]?
   /// The weights.
   public var weights: [Role: Linear]
 
@@ -13,16 +15,39 @@ public struct Block: Sendable {
   public init(attentionNorm: [Float], feedForwardNorm: [Float], weights: [Role: Linear]) {
     (self.attentionNorm, self.feedForwardNorm, self.weights) = (attentionNorm, feedForwardNorm, weights)
   }
+
+  /// The scales of a norm; nil where the block has no such norm.
+  public subscript(norm: BlockNorm) -> [Float]? {
+    get {
+      switch norm {
+      case .attention: attentionNorm
+      case .feedForward: feedForwardNorm
+      case .query: queryNorm
+      case .key: keyNorm
+      }
+    }
+    set {
+      switch norm {
+      case .attention: attentionNorm = newValue ?? []
+      case .feedForward: feedForwardNorm = newValue ?? []
+      case .query: queryNorm = newValue
+      case .key: keyNorm = newValue
+      }
+    }
+  }
+
+  /// The scales of all norms together.
+  var normCount: Int { BlockNorm.allCases.reduce(0) { $0 + (self[$1]?.count ?? 0) } }
 }
 
 extension Inference {
-  /// Runs one block on the hidden states of a text's first tokens, in place.
+  /// Runs one block, number `layer`, on the hidden states of a text's first tokens, in place.
   package func run(
-    _ block: Block, on hidden: UnsafeMutablePointer<Float>, tokens: Int, cache: KeyValueCache,
+    _ block: Block, at layer: Int, on hidden: UnsafeMutablePointer<Float>, tokens: Int, cache: KeyValueCache,
     upTo last: BlockInput? = nil, observer: Observer? = nil
   ) {
-    let text = TextRows(rows: 0..<tokens, start: 0, cache: cache[0])
-    run(block, on: hidden, tokens: tokens, context: .texts([text]), upTo: last, observer: observer)
+    let text = TextRows(rows: 0..<tokens, start: 0, cache: cache[layer])
+    run(block, at: layer, on: hidden, tokens: tokens, context: .texts([text]), upTo: last, observer: observer)
   }
 
   /// What sees the inputs of a block's weights: the place, the values (row after row), the number of rows.
@@ -31,15 +56,16 @@ extension Inference {
   /// Runs one block on `tokens` hidden states in place.
   ///
   /// - Parameters:
+  ///   - layer: the block's number, which tells its sizes.
   ///   - context: what each row continues.
   ///   - last: the last input that is needed: the rest of the block is not computed, and `hidden` not to be used.
   ///   - observer: sees every input on the way.
   func run(
-    _ block: Block, on hidden: UnsafeMutablePointer<Float>, tokens: Int, context: RowContext,
+    _ block: Block, at layer: Int, on hidden: UnsafeMutablePointer<Float>, tokens: Int, context: RowContext,
     upTo last: BlockInput? = nil, observer: Observer? = nil
   ) {
     reserve(tokens)
-    let c = configuration
+    let attention = attention[layer], c = attention.configuration
     let normed = scratch.normed.pointer, attended = scratch.attended.pointer, gate = scratch.gate.pointer
     guard let q = block.weights[.query], let k = block.weights[.key], let v = block.weights[.value],
       let o = block.weights[.output], let gateWeight = block.weights[.gate],
@@ -55,7 +81,7 @@ extension Inference {
     Linear.multiply(
       [(q, queries), (k, keys), (v, values)], by: normed, tokens: tokens, team: team, inputs: roundedInputs)
     stepTimer?(.projections)
-    attend(in: context)
+    attend(in: context, block, attention)
     // Of the last block, only the rows whose logits are wanted go on.
     let tokens = context.keep(hidden, attended, c) ?? tokens
     observer?(.attentionOutput, attended, tokens)

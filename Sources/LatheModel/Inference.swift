@@ -15,20 +15,25 @@ public final class Inference {
 
   let model: Model
   let rotary: RotaryTable
-  let attention: Attention
+  /// That of each block.
+  let attention: [Attention]
   private(set) var scratch: Scratch
   let roundedInputs = TileInputs()
   /// Told after each step what it was; nil costs nothing.
   package var stepTimer: ((StepGroup) -> Void)?
 
   /// A run of `model`.
-  public init(_ model: Model, team: ThreadTeam) {
+  ///
+  /// - Parameter context: the positions that texts may have; models with other frequencies for long texts choose by it.
+  ///   nil for no more than the model was first trained for.
+  public init(_ model: Model, team: ThreadTeam, context: Int? = nil) {
     self.model = model
     self.team = team
     configuration = model.configuration
-    rotary = RotaryTable(model.configuration.rotary, dimension: model.configuration.headDimension)
-    attention = Attention(model.configuration, team: team)
-    scratch = Scratch(model.configuration, tokens: 1)
+    let c = model.configuration
+    rotary = RotaryTable(c.rotary, dimension: c.headDimension, context: context)
+    attention = (0..<c.layers).map { Attention(c[layer: $0], team: team) }
+    scratch = Scratch(c, tokens: 1)
   }
 
   /// An empty cache for this model.
@@ -145,7 +150,7 @@ public final class Inference {
         return TextRows(
           rows: row..<row + text.tokens.count, start: text.cache.count, cache: text.cache[layer])
       }
-      run(block, on: scratch.hidden.pointer, tokens: tokens.count, context: .texts(rows))
+      run(block, at: layer, on: scratch.hidden.pointer, tokens: tokens.count, context: .texts(rows))
     }
     for text in texts { text.cache.count += text.tokens.count }
     return scratch.hidden.pointer

@@ -36,33 +36,9 @@ public struct JSONObject {
 
   /// The `config.json` of a model of these sizes.
   package init(describing architecture: Architecture, _ c: Configuration) {
-    var rotary: [String: Any] = ["rope_theta": Double(c.rotary.base), "rope_type": "default"]
-    switch c.rotary.scaling {
-    case .none: break
-    case .linear(let factor):
-      rotary["rope_type"] = "linear"
-      rotary["factor"] = Double(factor)
-    case .llama3(let factor, let low, let high, let context):
-      rotary["rope_type"] = "llama3"
-      rotary["factor"] = Double(factor)
-      rotary["low_freq_factor"] = Double(low)
-      rotary["high_freq_factor"] = Double(high)
-      rotary["original_max_position_embeddings"] = context
-    case .factors(let factors):
-      rotary["rope_type"] = "factors"
-      rotary["factors"] = factors.map(Double.init)
-    }
-    self.init(
-      place: "config.json",
-      members: [
-        "architectures": ["LlamaForCausalLM"], "model_type": architecture.names.sorted()[0],
-        "hidden_size": c.hiddenSize, "num_hidden_layers": c.layers, "num_attention_heads": c.heads,
-        "num_key_value_heads": c.keyValueHeads, "head_dim": c.headDimension,
-        "intermediate_size": c.feedForwardSize,
-        "vocab_size": c.vocabularySize, "max_position_embeddings": c.contextLength, "hidden_act": "silu",
-        "rms_norm_eps": Double(c.normEpsilon), "tie_word_embeddings": c.tiesEmbeddings,
-        "rope_parameters": rotary,
-      ])
+    var members = architecture.configurationKeys.write(c)
+    members["model_type"] = architecture.names.sorted()[0]
+    self.init(place: "config.json", members: members)
   }
 
   private init(place: String, members: [String: Any]) { (self.place, self.members) = (place, members) }

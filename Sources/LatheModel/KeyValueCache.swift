@@ -124,22 +124,28 @@ public final class KeyValueCache {
   ///
   /// - Parameters:
   ///   - capacity: the positions that room is made for at once; more is made as needed.
-  ///   - sharesLayers: one layer's memory serves for all, for reading a text once from its start.
+  ///   - sharesLayers: one layer's memory serves for all that have as many heads, for reading a text from its start in one go.
   public init(
     _ configuration: Configuration, capacity: Int = 64, type: CacheType = .f32, sharesLayers: Bool = false
   ) {
     self.type = type
-    layers = (0..<(sharesLayers ? 1 : configuration.layers)).map { _ in
-      LayerCache(
-        heads: configuration.keyValueHeads, dimension: configuration.headDimension, type: type,
-        capacity: capacity)
+    var shared: [Int: LayerCache] = [:]
+    layers = configuration.sizes.map { sizes in
+      if let cache = shared[sizes.keyValueHeads] { return cache }
+      let cache = LayerCache(
+        heads: sizes.keyValueHeads, dimension: configuration.headDimension, type: type, capacity: capacity)
+      if sharesLayers { shared[sizes.keyValueHeads] = cache }
+      return cache
     }
   }
 
-  subscript(layer: Int) -> LayerCache { layers[layers.count == 1 ? 0 : layer] }
+  subscript(layer: Int) -> LayerCache { layers[layer] }
 
   /// The bytes of memory it holds, room for more positions included.
-  public var byteCount: Int { layers.reduce(0) { $0 + $1.byteCount } }
+  public var byteCount: Int {
+    var seen: Set<ObjectIdentifier> = []
+    return layers.reduce(0) { seen.insert(ObjectIdentifier($1)).inserted ? $0 + $1.byteCount : $0 }
+  }
 
   /// Forgets all positions from `count` on.
   public func truncate(to count: Int) { self.count = max(0, min(count, self.count)) }

@@ -34,7 +34,7 @@ public struct Model: Sendable {
   public var parameterCount: Int {
     var count = embedding.count + finalNorm.count + (head?.weight.count ?? 0)
     for block in blocks {
-      count += block.attentionNorm.count + block.feedForwardNorm.count
+      count += block.normCount
       for linear in block.weights.values { count += linear.weight.count + (linear.bias?.count ?? 0) }
     }
     return count
@@ -59,7 +59,7 @@ public struct Model: Sendable {
   public var byteCount: Int {
     var bytes = embedding.byteCount + 4 * finalNorm.count + (head?.weight.byteCount ?? 0)
     for block in blocks {
-      bytes += 4 * (block.attentionNorm.count + block.feedForwardNorm.count)
+      bytes += 4 * block.normCount
       for linear in block.weights.values { bytes += linear.byteCount + 4 * (linear.bias?.count ?? 0) }
     }
     return bytes
@@ -87,39 +87,45 @@ public struct Model: Sendable {
     if let residualRotation {
       try check("the rotation of the hidden states", (1, residualRotation.size), (1, c.hiddenSize))
     }
-    for (layer, block) in blocks.enumerated() {
-      try check("the attention norm of layer \(layer)", (1, block.attentionNorm.count), (1, c.hiddenSize))
-      try check(
-        "the feed-forward norm of layer \(layer)", (1, block.feedForwardNorm.count), (1, c.hiddenSize))
-      for role in Role.allCases {
-        guard let linear = block.weights[role] else {
-          throw Problem(.badData, "layer \(layer) has no \(role.rawValue) weight")
-        }
-        try check(
-          "weight \(Site(layer, role))", (linear.weight.rows, linear.weight.columns), c.shape(of: role))
-        if let bias = linear.bias {
-          try check("bias \(Site(layer, role))", (1, bias.count), (1, c.shape(of: role).rows))
-        }
-        for step in linear.input {
-          switch step {
-          case .scale(let factors):
-            try check(
-              "the input scale of \(Site(layer, role))", (1, factors.count), (1, c.shape(of: role).columns))
-          case .rotate(let rotation):
-            try check(
-              "the rotation of \(Site(layer, role))", (1, rotation.size), (1, c.shape(of: role).columns))
-          case .quantize: break
-          }
-        }
-        if let output = linear.output {
-          try check(
-            "the output rotation of \(Site(layer, role))", (1, output.size), (1, c.shape(of: role).rows))
-        }
-      }
-    }
-    if case .factors(let factors) = c.rotary.scaling, factors.count != c.headDimension / 2 {
+    for (layer, block) in blocks.enumerated() { try validate(block, layer, check) }
+    var factors: [[Float]] = []
+    if case .factors(let all) = c.rotary.scaling { factors = [all] }
+    if case .long(let long) = c.rotary.scaling { factors = [long.short, long.long] }
+    for factors in factors where factors.count != c.headDimension / 2 {
       throw Problem(
         .badData, "\(factors.count) rotary factors do not fit a head dimension of \(c.headDimension)")
+    }
+  }
+
+  private func validate(
+    _ block: Block, _ layer: Int, _ check: (String, (Int, Int), (Int, Int)) throws(Problem) -> Void
+  ) throws(Problem) {
+    let c = configuration
+    try check("the attention norm of layer \(layer)", (1, block.attentionNorm.count), (1, c.hiddenSize))
+    try check(
+      "the feed-forward norm of layer \(layer)", (1, block.feedForwardNorm.count), (1, c.hiddenSize))
+    for norm in c.normalizesHeads ? [block.queryNorm, block.keyNorm] : [] {
+      try check("the norm of heads of layer \(layer)", (1, norm?.count ?? 0), (1, c.headDimension))
+    }
+    for role in Role.allCases {
+      guard let linear = block.weights[role] else {
+        throw Problem(.badData, "layer \(layer) has no \(role.rawValue) weight")
+      }
+      let site = Site(layer, role), shape = c.shape(of: site)
+      try check("weight \(site)", (linear.weight.rows, linear.weight.columns), shape)
+      if let bias = linear.bias { try check("bias \(site)", (1, bias.count), (1, shape.rows)) }
+      for step in linear.input {
+        switch step {
+        case .scale(let factors):
+          try check("the input scale of \(site)", (1, factors.count), (1, shape.columns))
+        case .rotate(let rotation):
+          try check("the rotation of \(site)", (1, rotation.size), (1, shape.columns))
+        case .quantize: break
+        }
+      }
+      if let output = linear.output {
+        try check("the output rotation of \(site)", (1, output.size), (1, shape.rows))
+      }
     }
   }
 }

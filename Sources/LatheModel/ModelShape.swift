@@ -25,7 +25,6 @@ public struct ModelShape: Sendable, Hashable {
     }
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: text, isDirectory: &isFolder) else {
-      if let reason = Self.missing[text] { throw Problem(.usage, "\(text) \(reason)", cure: Self.cure) }
       throw Problem(.noInput, "there is no shape of this name, and no such file", at: text, cure: Self.cure)
     }
     let file = isFolder.boolValue ? text + "/config.json" : text
@@ -36,7 +35,7 @@ public struct ModelShape: Sendable, Hashable {
       return
     }
     let (architecture, configuration) = try HuggingFaceDialect.configuration(
-      from: try JSONObject(reading: file), tied: false)
+      from: try JSONObject(reading: file), hasTensor: { _ in true })
     do throws(Problem) {
       try configuration.validate()
     } catch {
@@ -50,9 +49,11 @@ public struct ModelShape: Sendable, Hashable {
   private func checkSize() throws(Problem) {
     let c = configuration
     var count = 2 * Double(c.vocabularySize) * Double(c.hiddenSize)
-    for role in Role.allCases {
-      let (rows, columns) = c.shape(of: role)
-      count += Double(c.layers) * Double(rows) * Double(columns)
+    for layer in 0..<c.layers {
+      for role in Role.allCases {
+        let (rows, columns) = c.shape(of: Site(layer, role))
+        count += Double(rows) * Double(columns)
+      }
     }
     guard count < 0x1p47 else {
       throw Problem(.badData, "a model of \(count) weights is out of range", at: name)
@@ -80,19 +81,30 @@ public struct ModelShape: Sendable, Hashable {
         hiddenSize: 4096, layers: 32, heads: 32, keyValueHeads: 8, headDimension: 128, feedForwardSize: 14336,
         vocabularySize: 128_256, contextLength: 8192, normEpsilon: 1e-5,
         rotary: RotaryConfiguration(base: 500_000, pairing: .halves), tiesEmbeddings: false)),
-    // arXiv:2404.14219. Its fused projections are laid out as the separate ones they are made of: the same products.
+    // huggingface.co/microsoft/Phi-3-mini-4k-instruct
     ModelShape(
-      name: "phi-3-mini", architecture: .llama,
+      name: "phi-3-mini", architecture: .phi3,
       configuration: Configuration(
         hiddenSize: 3072, layers: 32, heads: 32, keyValueHeads: 32, headDimension: 96, feedForwardSize: 8192,
         vocabularySize: 32064, contextLength: 4096, normEpsilon: 1e-5,
-        rotary: RotaryConfiguration(base: 10_000, pairing: .halves), tiesEmbeddings: false)),
-  ]
-
-  /// Shapes that are asked for and cannot be made yet, and why.
-  private static let missing = [
-    "openelm-1.1b":
-      "has numbers of heads and feed-forward widths that differ from layer to layer, which no architecture here has yet"
+        rotary: RotaryConfiguration(base: 10_000, pairing: .halves), tiesEmbeddings: false,
+        attentionWindow: 2047)),
+    // huggingface.co/apple/OpenELM-1_1B
+    ModelShape(
+      name: "openelm-1.1b", architecture: .openELM,
+      configuration: Configuration(
+        hiddenSize: 2048, layers: 28, heads: 32, keyValueHeads: 8, headDimension: 64, feedForwardSize: 8192,
+        vocabularySize: 32000, contextLength: 2048, normEpsilon: 1e-6,
+        rotary: RotaryConfiguration(base: 10_000, pairing: .halves), tiesEmbeddings: true,
+        normalizesHeads: true
+      ).with(
+        zip(
+          [3, 7, 8, 6, 4].enumerated().flatMap { [Int](repeating: 16 + 4 * $0.offset, count: $0.element) },
+          [
+            1024, 1280, 1536, 1792, 2048, 2304, 2560, 2816, 3072, 3328, 3584, 3840, 4096, 4608, 4608, 5120,
+            5376, 5632, 5888, 6144, 6400, 6656, 6912, 7168, 7424, 7680, 7936, 8192,
+          ]
+        ).map { LayerSizes(heads: $0, keyValueHeads: $0 / 4, feedForwardSize: $1) })),
   ]
 }
 
@@ -107,14 +119,16 @@ extension ModelShape {
     public let rows, columns: Int
   }
 
-  /// Every weight matrix, named as `names` has it; a tied head is none.
+  /// Every tensor of weights, named as `names` has it; a tied head is none, fused weights are one.
   public func weights(_ names: TensorNames) -> [Weight] {
     let c = configuration
     var all = [Weight(site: nil, name: names.embedding, rows: c.vocabularySize, columns: c.hiddenSize)]
     for layer in 0..<c.layers {
-      for role in Role.allCases {
-        let (rows, columns) = c.shape(of: role), site = Site(layer, role)
-        all.append(Weight(site: site, name: names.name(of: site), rows: rows, columns: columns))
+      for roles in names.tensors {
+        let site = Site(layer, roles[0])
+        let rows = roles.reduce(0) { $0 + c.shape(of: Site(layer, $1)).rows }
+        all.append(
+          Weight(site: site, name: names.name(of: site), rows: rows, columns: c.shape(of: site).columns))
       }
     }
     if !c.tiesEmbeddings {
@@ -123,10 +137,17 @@ extension ModelShape {
     return all
   }
 
-  /// The names of the norms' scales, each `hiddenSize` numbers.
-  public func norms(_ names: TensorNames) -> [String] {
-    (0..<configuration.layers).flatMap { layer in
-      [names.attentionNorm, names.feedForwardNorm].map { TensorNames.inLayer(layer, $0) + ".weight" }
-    } + [names.finalNorm + ".weight"]
+  /// The tensors of the norms' scales, and how many each has.
+  public func norms(_ names: TensorNames) -> [(name: String, count: Int)] {
+    let c = configuration
+    var all: [(name: String, count: Int)] = []
+    for layer in 0..<c.layers {
+      for norm in BlockNorm.allCases {
+        let isOfHeads = norm == .query || norm == .key
+        guard !isOfHeads || c.normalizesHeads, let name = names.tensor(of: norm, in: layer) else { continue }
+        all.append((name, isOfHeads ? c.headDimension : c.hiddenSize))
+      }
+    }
+    return all + [(names.finalNorm + ".weight", c.hiddenSize)]
   }
 }

@@ -169,7 +169,7 @@ extension Inference {
     for (place, index) in order.enumerated() { places[index] = place }
     for (layer, block) in model.blocks.enumerated() {
       run(
-        block, on: hidden, tokens: count,
+        block, at: layer, on: hidden, tokens: count,
         context: .pack(
           PackedAttention(
             pack: pack, cache: keys[layer], prefix: prefix.map { $0[layer] }, prefixCount: prefix?.count ?? 0,

@@ -26,6 +26,8 @@ public struct RotaryConfiguration: Sendable, Hashable {
     case llama3(factor: Float, lowFactor: Float, highFactor: Float, originalContext: Int)
     /// Each frequency divided by its own factor, as GGUF stores them.
     case factors([Float])
+    /// LongRoPE: factors for short contexts, and others for long ones.
+    case long(LongRotary)
   }
 
   /// The base of the frequencies.
@@ -49,6 +51,8 @@ public struct RotaryConfiguration: Sendable, Hashable {
     case .llama3(let factor, let low, let high, let context):
       values = [factor, low, high, Float(context), high - low]
     case .factors(let factors): values = factors
+    case .long(let long):
+      values = long.short + long.long + [Float(long.originalContext), long.attentionFactor]
     }
     guard values.allSatisfy({ $0 > 0 && $0.isFinite }) else {
       throw Problem(.badData, "the rotary scaling has a factor that is not positive")
@@ -56,11 +60,14 @@ public struct RotaryConfiguration: Sendable, Hashable {
   }
 
   /// The divisor of each frequency under the scaling; nil where all are 1.
-  func frequencyFactors(dimension: Int) -> [Float]? {
+  ///
+  /// - Parameter context: the positions that texts may have; nil for no more than the model was first trained for.
+  func frequencyFactors(dimension: Int, context: Int? = nil) -> [Float]? {
     switch scaling {
     case .none: return nil
     case .linear(let factor): return [Float](repeating: factor, count: dimension / 2)
     case .factors(let factors): return factors
+    case .long(let long): return (context ?? 0) > long.originalContext ? long.long : long.short
     case .llama3(let factor, let low, let high, let context):
       return plainFrequencies(dimension: dimension).map { frequency in
         let wavelength = 2 * Float.pi / frequency
@@ -77,24 +84,46 @@ public struct RotaryConfiguration: Sendable, Hashable {
   }
 
   /// The angle per position of each pair, in radians.
-  func frequencies(dimension: Int) -> [Float] {
+  func frequencies(dimension: Int, context: Int? = nil) -> [Float] {
     let plain = plainFrequencies(dimension: dimension)
-    guard let factors = frequencyFactors(dimension: dimension) else { return plain }
+    guard let factors = frequencyFactors(dimension: dimension, context: context) else { return plain }
     return zip(plain, factors).map { $0 / $1 }
+  }
+
+  /// What cosines and sines are multiplied by.
+  var amplitude: Float { if case .long(let long) = scaling { long.attentionFactor } else { 1 } }
+}
+
+/// LongRoPE (arXiv:2402.13753): each frequency has a divisor for contexts no longer than those of pre-training, and another
+/// for longer ones.
+public struct LongRotary: Sendable, Hashable {
+  /// The divisors, one for each pair of a head's elements.
+  public var short, long: [Float]
+  /// The positions up to which the short ones serve.
+  public var originalContext: Int
+  /// What queries and keys are multiplied by.
+  public var attentionFactor: Float
+
+  /// The factor for contexts stretched from `originalContext` by `stretch`, section 3.2 of Phi-3's technical report.
+  static func attentionFactor(stretch: Double, originalContext: Int) -> Float {
+    stretch > 1 && originalContext > 1
+      ? Float((1 + log(stretch) / log(Double(originalContext))).squareRoot()) : 1
   }
 }
 
 /// The cosines and sines of all positions up to a limit that grows as needed.
 final class RotaryTable {
   private let frequencies: [Float]
+  private let amplitude: Float
   private(set) var cosines: [Float] = []
   private(set) var sines: [Float] = []
   /// Values a position.
   let width: Int
   private var positions = 0
 
-  init(_ configuration: RotaryConfiguration, dimension: Int) {
-    frequencies = configuration.frequencies(dimension: dimension)
+  init(_ configuration: RotaryConfiguration, dimension: Int, context: Int?) {
+    frequencies = configuration.frequencies(dimension: dimension, context: context)
+    amplitude = configuration.amplitude
     width = dimension / 2
   }
 
@@ -107,8 +136,8 @@ final class RotaryTable {
       for frequency in frequencies {
         // The angle is rounded to single precision first, as the reference implementation does.
         let angle = Double(Float(position) * frequency)
-        cosines.append(Float(cos(angle)))
-        sines.append(Float(sin(angle)))
+        cosines.append(Float(cos(angle)) * amplitude)
+        sines.append(Float(sin(angle)) * amplitude)
       }
     }
     positions = end

@@ -23,7 +23,7 @@ extension Model {
     bytes[.ends] = effectiveHead.byteCount + embedding.byteCount / max(1, embedding.rows)
     bytes[.rest] = 4 * finalNorm.count
     for block in blocks {
-      bytes[.rest, default: 0] += 4 * (block.attentionNorm.count + block.feedForwardNorm.count)
+      bytes[.rest, default: 0] += 4 * block.normCount
       for (role, linear) in block.weights { bytes[role.group, default: 0] += linear.byteCount }
     }
     return bytes

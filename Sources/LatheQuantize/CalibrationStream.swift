@@ -6,6 +6,8 @@ public final class CalibrationStream {
   let calibration: Calibration
   private let inference: Inference
   private let cache: KeyValueCache
+  /// The block it stands before.
+  private var layer = 0
   /// samples × length × hidden size each.
   let original: FloatBuffer
   let quantized: FloatBuffer
@@ -38,7 +40,7 @@ public final class CalibrationStream {
     inOriginal: Bool = false
   ) -> Evidence {
     let configuration = inference.configuration, team = inference.team
-    let width = configuration.width(of: input), hidden = configuration.hiddenSize
+    let width = configuration.width(of: input, in: layer), hidden = configuration.hiddenSize
     let compares = !kinds.isDisjoint(with: [.mismatch, .residual])
     let addsToHidden = input == .attentionOutput || input == .feedForwardHidden
     let moment = kinds.contains(.secondMoment) ? SecondMomentSum(width: width, team: team) : nil
@@ -54,14 +56,18 @@ public final class CalibrationStream {
     for i in calibration.samples.indices {
       if compares {
         exact.pointer.update(from: original.pointer + i * sampleWidth, count: sampleWidth)
-        inference.run(reference, on: exact.pointer, tokens: calibration.length, cache: cache, upTo: input) {
+        inference.run(
+          reference, at: layer, on: exact.pointer, tokens: calibration.length, cache: cache, upTo: input
+        ) {
           place, x, rows in
           if place == input { exactInput.pointer.update(from: x, count: rows * width) }
         }
       }
       let stream = inOriginal ? original : quantized
       copy.pointer.update(from: stream.pointer + i * sampleWidth, count: sampleWidth)
-      inference.run(block, on: copy.pointer, tokens: calibration.length, cache: cache, upTo: input) {
+      inference.run(
+        block, at: layer, on: copy.pointer, tokens: calibration.length, cache: cache, upTo: input
+      ) {
         place, x, rows in
         guard place == input else { return }
         count += rows
@@ -85,7 +91,8 @@ public final class CalibrationStream {
     let out = FloatBuffer(count * sampleWidth)
     out.pointer.update(from: original.pointer, count: out.count)
     for i in 0..<count {
-      inference.run(block, on: out.pointer + i * sampleWidth, tokens: calibration.length, cache: cache)
+      inference.run(
+        block, at: layer, on: out.pointer + i * sampleWidth, tokens: calibration.length, cache: cache)
     }
     return out
   }
@@ -95,14 +102,15 @@ public final class CalibrationStream {
     var error = 0.0, energy = 0.0
     for i in calibration.samples.indices {
       let exact = original.pointer + i * sampleWidth, close = quantized.pointer + i * sampleWidth
-      inference.run(block, on: exact, tokens: calibration.length, cache: cache)
-      inference.run(other, on: close, tokens: calibration.length, cache: cache)
+      inference.run(block, at: layer, on: exact, tokens: calibration.length, cache: cache)
+      inference.run(other, at: layer, on: close, tokens: calibration.length, cache: cache)
       for j in 0..<sampleWidth {
         let difference = Double(exact[j]) - Double(close[j])
         error += difference * difference
         energy += Double(exact[j]) * Double(exact[j])
       }
     }
+    layer += 1
     return error / max(energy, .leastNormalMagnitude)
   }
 
@@ -114,10 +122,11 @@ public final class CalibrationStream {
     }
   }
 
-  /// Takes over what `save` wrote; false where it is not of this size.
-  func restore(from bytes: Bytes) -> Bool {
+  /// Takes over what `save` wrote before block `layer`; false where it is not of this size.
+  func restore(from bytes: Bytes, before layer: Int) -> Bool {
     let half = original.count * MemoryLayout<Float>.stride
     guard bytes.count == 2 * half else { return false }
+    self.layer = layer
     bytes.withUnsafeBytes { raw in
       UnsafeMutableRawBufferPointer(start: original.pointer, count: half)
         .copyMemory(from: UnsafeRawBufferPointer(rebasing: raw[..<half]))

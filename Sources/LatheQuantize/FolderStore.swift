@@ -110,7 +110,7 @@ public final class FolderStore: BlockStore {
       let path = streamPath(after: finishedBlocks)
       if let bytes = try? Bytes(mapping: path) {
         let stream = try CalibrationStream(calibration, inference: inference)
-        if stream.restore(from: bytes) { return stream }
+        if stream.restore(from: bytes, before: finishedBlocks) { return stream }
       }
       lines.removeLast()
     }
@@ -142,11 +142,12 @@ public final class FolderStore: BlockStore {
   private var metadata: [(key: String, value: MetadataValue)] { [("format", .string("pt"))] }
 
   private func tensors(of block: Block, layer: Int) -> [TensorSource] {
-    let names = model.architecture.tensorNames
-    var tensors = [
-      vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight", block.attentionNorm),
-      vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight", block.feedForwardNorm),
-    ]
+    let names = model.architecture.nativeTensorNames
+    var tensors: [TensorSource] = []
+    for norm in BlockNorm.allCases {
+      guard let name = names.tensor(of: norm, in: layer), let scales = block[norm] else { continue }
+      tensors.append(vector(name, scales))
+    }
     for role in Role.allCases {
       guard let linear = block.weights[role] else { continue }
       let name = names.name(of: Site(layer, role))
@@ -167,7 +168,7 @@ public final class FolderStore: BlockStore {
   private func verify(_ block: Block, layer: Int, in path: String) throws(Problem) {
     let checkpoint = try Checkpoint(reading: path)
     for (role, linear) in block.weights {
-      let name = model.architecture.tensorNames.name(of: Site(layer, role)) + ".weight"
+      let name = model.architecture.nativeTensorNames.name(of: Site(layer, role)) + ".weight"
       let entry = NativeDialect.Entry(linear)
       let read = try NativeDialect.matrix(name, entry, in: checkpoint)
       guard read.parts == linear.weight.parts,
@@ -186,10 +187,9 @@ public final class FolderStore: BlockStore {
     for layer in 0..<finishedBlocks {
       var block = model.blocks[layer]
       let checkpoint = try Checkpoint(reading: folder + "/" + shardName(layer))
-      let names = model.architecture.tensorNames
-      block.attentionNorm = try checkpoint.vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight")
-      block.feedForwardNorm = try checkpoint.vector(
-        TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight")
+      let names = model.architecture.nativeTensorNames
+      try checkpoint.readNorms(
+        of: &block, in: layer, names: names, ofHeads: model.configuration.normalizesHeads)
       for role in block.weights.keys {
         let name = names.name(of: Site(layer, role))
         guard let entry = lines[layer].weights[role.rawValue] else {
@@ -230,7 +230,7 @@ extension FolderStore {
     var finished = model
     finished.blocks = try blocks()
     let shard = shardName(model.blocks.count)
-    let names = model.architecture.tensorNames
+    let names = model.architecture.nativeTensorNames
     var rest = NativeDialect.tensors(names.embedding + ".weight", model.embedding)
     rest.append(vector(names.finalNorm + ".weight", model.finalNorm))
     if let head = model.head { rest += NativeDialect.tensors(names.head + ".weight", head.weight) }
@@ -305,7 +305,7 @@ extension FolderStore {
     let reread = try Model(reading: path)
     for (layer, block) in finished.blocks.enumerated() {
       for (role, linear) in block.weights {
-        let order = GGUFDialect.rowOrder(role, finished)
+        let order = GGUFDialect.rowOrder(role, in: layer, finished)
         let expected =
           try order.map { (order) throws(Problem) in try linear.weight.selectingRows(order) } ?? linear.weight
         guard reread.blocks[layer].weights[role]?.weight.parts == expected.parts else {

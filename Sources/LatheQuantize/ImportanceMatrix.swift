@@ -33,7 +33,7 @@ public struct ImportanceMatrix: Sendable {
   /// - Throws: `Problem` where nothing is, or it has another width.
   func evidence(for site: Site, of model: Model) throws(Problem) -> Evidence {
     let name = model.architecture.ggufTensorNames.name(of: site) + ".weight"
-    let columns = model.configuration.shape(of: site.role).columns
+    let columns = model.configuration.shape(of: site).columns
     guard let values = channels[name] else {
       throw Problem(
         .badData, "the importance matrix knows nothing of \(name)", cure: "gather it on this model")

@@ -18,20 +18,21 @@ public struct MemoryEstimate: Hashable, Sendable {
 
   /// What `recipe` will take on `model`, calibrated on `samples` sequences of `length` tokens.
   public init(_ model: Model, recipe: Recipe, samples: Int, length: Int) {
-    let c = model.configuration, float = 4
+    // The widest block needs most.
+    let layer = model.configuration.largestLayer, c = model.configuration[layer: layer], float = 4
     stream = 2 * samples * length * c.hiddenSize * float
     var held = 0, passing = 0, largest = 0, whole = 0, packed = 0, joined = 0
     var byRuns = recipe.transforms.isEmpty
     let factors = recipe.evidence.contains(.secondMoment)
     for input in BlockInput.allCases {
-      let n = c.width(of: input)
+      let n = c.width(of: input, in: 0)
       var kinds: EvidenceKinds = []
       for role in input.consumers {
-        let (rows, columns) = c.shape(of: role)
+        let (rows, columns) = c.shape(of: Site(0, role))
         largest = max(largest, rows * columns)
         whole += rows * columns
-        guard let rule = recipe.rule(for: Site(0, role)) else { continue }
-        let stored = (try? recipe.storedBytes(at: Site(0, role), rows: rows, columns: columns)) ?? 0
+        guard let rule = recipe.rule(for: Site(layer, role)) else { continue }
+        let stored = (try? recipe.storedBytes(at: Site(layer, role), rows: rows, columns: columns)) ?? 0
         packed += stored
         joined = max(joined, stored)
         let asked = rule.method.method.evidence

@@ -28,7 +28,7 @@ struct ModelFiles {
     throws(Problem)
   {
     var encodings: [String: NativeDialect.Entry] = [:]
-    let names = model.architecture.tensorNames
+    let names = model.architecture.nativeTensorNames
     for (layer, block) in model.blocks.enumerated() {
       for (role, linear) in block.weights {
         encodings[names.name(of: Site(layer, role)) + ".weight"] = .init(linear)

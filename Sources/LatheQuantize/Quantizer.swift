@@ -80,7 +80,8 @@ public struct Quantizer {
     var block = model.blocks[layer]
     if recipe.transforms.isEmpty { return block }
     let context = BlockContext(
-      layer: layer, configuration: model.configuration, foldPoints: model.architecture.foldPoints, team: team,
+      layer: layer, configuration: model.configuration[layer: layer],
+      foldPoints: model.architecture.foldPoints, team: team,
       recipe: recipe, stream: stream)
     for description in recipe.transforms {
       do throws(Problem) {

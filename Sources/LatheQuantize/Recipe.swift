@@ -73,26 +73,31 @@ public struct Recipe: Codable, Hashable, Sendable {
   ///
   /// GGUF's blocks do not fit every width; such weights get the type that llama.cpp's tools fall back to, or stay as
   /// they are.
-  public func leavingOutMisfits(of model: Model) -> (recipe: Recipe, misfits: [Role]) {
-    guard let rule = rules.first, let block = model.blocks.first,
-      let grid = rule.encoding.encoding as? any Grid
-    else { return (self, []) }
+  public func leavingOutMisfits(of model: Model) -> (recipe: Recipe, misfits: [(role: Role, columns: Int)]) {
+    guard let rule = rules.first, let grid = rule.encoding.encoding as? any Grid else { return (self, []) }
     var copy = self
-    var fitting: [Role] = [], misfits: [Role] = []
+    var fitting: [String] = [], misfits: [(role: Role, columns: Int)] = []
     for role in Role.allCases {
-      let columns = block.weights[role]?.weight.columns ?? 0
-      if columns == 0 || (try? rule.storage.parts(rows: 1, columns: columns)) != nil {
-        fitting.append(role)
-      } else if let other = grid.fitting(columns: columns) {
-        copy.rules.append(Rule(sites: "*.\(role.rawValue)", method: rule.method.method, encoding: other))
-      } else {
-        misfits.append(role)
+      let layers = Dictionary(grouping: model.blocks.indices) {
+        model.blocks[$0].weights[role]?.weight.columns ?? 0
+      }
+      for (columns, layers) in layers.sorted(by: { $0.key < $1.key }) {
+        let isEverywhere = layers.count == model.blocks.count
+        let sites = isEverywhere ? ["*.\(role.rawValue)"] : layers.map { "\(Site($0, role))" }
+        if columns == 0 || (try? rule.storage.parts(rows: 1, columns: columns)) != nil {
+          fitting += sites
+        } else if let other = grid.fitting(columns: columns) {
+          let sites = sites.joined(separator: "|")
+          copy.rules.append(Rule(sites: sites, method: rule.method.method, encoding: other))
+        } else {
+          misfits.append((role, columns))
+        }
       }
     }
-    if fitting.count == Role.allCases.count || (fitting.isEmpty && copy.rules.count == rules.count) {
+    if copy.rules.count == rules.count, misfits.isEmpty || fitting.isEmpty {
       return (self, [])
     }
-    copy.rules[0].sites = fitting.map { "*.\($0.rawValue)" }.joined(separator: "|")
+    copy.rules[0].sites = fitting.joined(separator: "|")
     if fitting.isEmpty { copy.rules.removeFirst() }
     return (copy, misfits)
   }

@@ -26,7 +26,7 @@ public struct Synthesis: Sendable {
   {
     (self.shape, self.encoding, self.seed) = (shape, encoding, seed)
     endEncoding = ends ?? encoding
-    for weight in shape.weights(shape.architecture.tensorNames) {
+    for weight in shape.weights(shape.architecture.nativeTensorNames) {
       do throws(Problem) {
         _ = try self.encoding(of: weight).parts(rows: weight.rows, columns: weight.columns)
       } catch {
@@ -41,8 +41,9 @@ public struct Synthesis: Sendable {
 
   /// The bytes of all weights, norms included.
   public func byteCount() throws(Problem) -> Int {
-    var total = 4 * shape.configuration.hiddenSize * (2 * shape.configuration.layers + 1)
-    for weight in shape.weights(shape.architecture.tensorNames) {
+    let names = shape.architecture.nativeTensorNames
+    var total = shape.norms(names).reduce(0) { $0 + 4 * $1.count }
+    for weight in shape.weights(names) {
       total += try encoding(of: weight).parts(rows: weight.rows, columns: weight.columns).reduce(0) {
         $0 + $1.byteCount
       }
@@ -59,14 +60,14 @@ public struct Synthesis: Sendable {
     to path: String, replacing: Bool = false, team: ThreadTeam, report: @escaping (Int) -> Void = { _ in }
   ) throws(Problem) {
     try checkSpace(for: path, replacing)
-    let partial = path + ".partial", names = shape.architecture.tensorNames
+    let partial = path + ".partial", names = shape.architecture.nativeTensorNames
     try? FileManager.default.removeItem(atPath: partial)
     try make("create the folder", at: path) {
       try FileManager.default.createDirectory(atPath: partial, withIntermediateDirectories: true)
     }
     do throws(Problem) {
       let maker = Maker(seed: seed, team: team, report: report)
-      var tensors = shape.norms(names).map { ones($0) }
+      var tensors = shape.norms(names).map { ones($0.name, $0.count) }
       var entries: [String: NativeDialect.Entry] = [:]
       for weight in shape.weights(names) {
         let name = weight.name + ".weight"
@@ -97,8 +98,8 @@ public struct Synthesis: Sendable {
     try checkSpace(for: path, replacing)
     let partial = path + ".partial", names = shape.architecture.ggufTensorNames
     let maker = Maker(seed: seed, team: team, report: report)
-    var tensors = shape.norms(names).map { ones($0) }
-    if let factors = GGUFDialect.rotaryFactors(shape.configuration) { tensors.append(factors) }
+    var tensors = shape.norms(names).map { ones($0.name, $0.count) }
+    tensors += GGUFDialect.rotaryFactors(shape.configuration)
     for weight in shape.weights(names) {
       let encoding = encoding(of: weight)
       guard let type = StorageType.all.first(where: { $0.name == encoding.label && $0.ggufID != nil }) else {
@@ -166,13 +167,13 @@ private final class Maker {
 }
 
 extension Synthesis {
-  private func ones(_ name: String) -> TensorSource {
-    GGUFDialect.vector(name, [Float](repeating: 1, count: shape.configuration.hiddenSize))
+  private func ones(_ name: String, _ count: Int) -> TensorSource {
+    GGUFDialect.vector(name, [Float](repeating: 1, count: count))
   }
 
   private func writeConfiguration(_ entries: [String: NativeDialect.Entry], to path: String) throws(Problem) {
     var bytes = 0, count = 0
-    for weight in shape.weights(shape.architecture.tensorNames) where weight.site != nil {
+    for weight in shape.weights(shape.architecture.nativeTensorNames) where weight.site != nil {
       count += weight.rows * weight.columns
       bytes += try encoding.parts(rows: weight.rows, columns: weight.columns).reduce(0) { $0 + $1.byteCount }
     }

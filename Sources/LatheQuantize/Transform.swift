@@ -56,7 +56,7 @@ public enum TransformCatalog {
 public struct BlockContext {
   /// The block, from 0.
   public let layer: Int
-  /// The sizes of the model.
+  /// The sizes of the model, as the block has them.
   public let configuration: Configuration
   /// Where scales can move from a weight to the one that feeds it.
   public let foldPoints: [FoldPoint]

@@ -36,12 +36,12 @@ struct CalibrationOptions: ParsableArguments {
   var plannedSamples: Int { calibration == nil ? 0 : samples ?? 128 }
 
   /// The tokens of each.
-  func plannedLength(_ model: Model) -> Int { length ?? min(model.configuration.contextLength, 2048) }
+  func plannedLength(_ model: Model) -> Int { length ?? min(model.configuration.exactContext, 2048) }
 
   func load(model: Model, path: String, tokenizer: String?, team: ThreadTeam) throws(Problem) -> Calibration?
   {
     guard let calibration else { return nil }
-    let length = length ?? min(model.configuration.contextLength, 2048)
+    let length = length ?? min(model.configuration.exactContext, 2048)
     return try CalibrationText(calibration, samples: samples ?? 128, length: length, seed: seed).load(
       for: model, tokenizer: try Tokenizer.forModel(at: path, override: tokenizer), threads: team.count
     ) { (name) throws(Problem) in

@@ -86,7 +86,7 @@ struct Eval: ParsableCommand {
     var measure =
       try protocolName.map { (name) throws(Problem) in try ProtocolCatalog.named(name) }
       ?? .text(
-        window: window ?? min(model.configuration.contextLength, 2048),
+        window: window ?? min(model.configuration.exactContext, 2048),
         beginning: PerplexityProtocol.Beginning(rawValue: (bos ?? .first).rawValue) ?? .first)
     if let limit { measure.limit = min(limit, measure.limit ?? .max) }
     let bytes =
@@ -104,11 +104,7 @@ struct Eval: ParsableCommand {
     _ team: ThreadTeam
   ) throws(Problem) {
     let windows = try measure.windows(of: text, tokenizer)
-    if measure.window > model.configuration.contextLength {
-      Output.note(
-        "note: windows of \(measure.window) tokens; the model was trained for \(model.configuration.contextLength)"
-      )
-    }
+    if let note = model.configuration.note(onContext: measure.window) { Output.note("note: \(note)") }
     let other = try reference.map { (path) throws(Problem) in try Model(reading: path) }
     let progress = ProgressLine("window", total: windows.count)
     let result = try Perplexity(model, reference: other, team: team, cacheType: cacheType)

@@ -28,6 +28,8 @@ struct Inspect: ParsableCommand {
     let parameters, layers, hiddenSize, heads, keyValueHeads, feedForward, vocabulary, context: Int
     let bitsPerWeight, bitsPerQuantizedWeight: Double
     let fileBytes: Int
+    /// Heads, key/value heads and feed-forward width of each layer, where they differ.
+    let layerSizes: [[Int]]?
     let tensors: [Tensor]
 
     struct Tensor: Encodable {
@@ -45,6 +47,7 @@ struct Inspect: ParsableCommand {
     enum CodingKeys: String, CodingKey {
       case path, architecture, parameters, layers, heads, vocabulary, context, tensors
       case hiddenSize = "hidden_size"
+      case layerSizes = "layer_sizes"
       case keyValueHeads = "key_value_heads"
       case feedForward = "feed_forward_size"
       case bitsPerWeight = "bits_per_weight"
@@ -60,6 +63,9 @@ struct Inspect: ParsableCommand {
       (layers, hiddenSize, heads, keyValueHeads) = (c.layers, c.hiddenSize, c.heads, c.keyValueHeads)
       (feedForward, vocabulary, context) = (c.feedForwardSize, c.vocabularySize, c.contextLength)
       (bitsPerWeight, bitsPerQuantizedWeight) = (model.bitsPerWeight, model.bitsPerQuantizedWeight)
+      layerSizes =
+        c.layerSizes.isEmpty
+        ? nil : c.layerSizes.map { [$0.heads, $0.keyValueHeads, $0.feedForwardSize] }
       self.fileBytes = fileBytes
       var tensors = [Tensor("embedding", Linear(weight: model.embedding))]
       for (layer, block) in model.blocks.enumerated() {
@@ -76,8 +82,8 @@ struct Inspect: ParsableCommand {
     func print() {
       Output.line("\(path): \(architecture), \(parameters) parameters, \(Format.bytes(fileBytes))")
       Output.line(
-        "\(layers) layers, hidden \(hiddenSize), heads \(heads):\(keyValueHeads), feed-forward \(feedForward),"
-          + " vocabulary \(vocabulary), context \(context)")
+        "\(layers) layers, hidden \(hiddenSize), heads \(range(heads, 0)):\(range(keyValueHeads, 1)),"
+          + " feed-forward \(range(feedForward, 2)), vocabulary \(vocabulary), context \(context)")
       Output.line(
         "\(Format.number(bitsPerQuantizedWeight, 3)) bits a weight in the blocks,"
           + " \(Format.number(bitsPerWeight, 3)) over the whole model")
@@ -97,6 +103,12 @@ struct Inspect: ParsableCommand {
             + pad(Format.number(first.bitsPerWeight, 3), 6) + " " + execution)
         index = end
       }
+    }
+
+    /// The largest of a size, and the smallest before it where layers differ.
+    private func range(_ largest: Int, _ size: Int) -> String {
+      let least = layerSizes?.map { $0[size] }.min() ?? largest
+      return least == largest ? "\(largest)" : "\(least)…\(largest)"
     }
 
     private func pad(_ text: String, _ width: Int) -> String {

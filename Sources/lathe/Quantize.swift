@@ -244,10 +244,9 @@ struct Quantize: ParsableCommand {
     let whole = chain.recipe(try EncodingCatalog.grid(for: request))
     guard format == .gguf else { return whole }
     let (fitting, misfits) = whole.leavingOutMisfits(of: model)
-    for role in misfits {
+    for (role, columns) in misfits {
       Output.note(
-        "note: \(role.rawValue) stays as it is: its \(model.configuration.shape(of: role).columns) columns"
-          + " are no whole number of blocks")
+        "note: \(role.rawValue) stays as it is: its \(columns) columns are no whole number of blocks")
     }
     return fitting
   }

@@ -64,11 +64,13 @@ struct Run: ParsableCommand {
     let team = common.makeTeam()
     let model = try Model(reading: self.model).prepared(for: activations, team: team)
     let tokenizer = try Tokenizer.forModel(at: self.model, override: tokenizer.tokenizer)
-    let inference = Inference(model, team: team)
     let prompts = try prompt.map { try tokens(of: $0, model, tokenizer) }
+    let context = (prompts.map(\.count).max() ?? 0) + maxTokens
+    let inference = Inference(model, team: team, context: context)
     let end = tokenizer.endOfSequence.union(try ModelSize.endTokens(at: self.model))
     if prompts.count == 1 {
-      try stream(prompts[0], inference, tokenizer, end: end, draft: try openDraft(tokenizer, inference))
+      try stream(
+        prompts[0], inference, tokenizer, end: end, draft: try openDraft(tokenizer, inference, context))
     } else {
       try together(prompts, inference, tokenizer, end: end)
     }
@@ -84,14 +86,13 @@ struct Run: ParsableCommand {
   private func tokens(of prompt: String, _ model: Model, _ tokenizer: Tokenizer) throws -> [Int32] {
     var tokens = try tokenizer.encode(prompt)
     if tokens.isEmpty, let first = tokenizer.beginningOfSequence { tokens = [first] }
-    let context = model.configuration.contextLength
-    if tokens.count + maxTokens > context {
-      Output.note("note: \(tokens.count) + \(maxTokens) tokens pass the \(context) the model was trained for")
+    if let note = model.configuration.note(onContext: tokens.count + maxTokens) {
+      Output.note("note: \(note)")
     }
     return tokens
   }
 
-  private func openDraft(_ tokenizer: Tokenizer, _ inference: Inference) throws -> Draft? {
+  private func openDraft(_ tokenizer: Tokenizer, _ inference: Inference, _ context: Int) throws -> Draft? {
     guard let draft else { return nil }
     let other = try Tokenizer.forModel(at: draft, override: self.tokenizer.tokenizer)
     guard tokenizer.hasTokens(of: other) else {
@@ -100,7 +101,8 @@ struct Run: ParsableCommand {
         cure: "take a draft of the same family")
     }
     let model = try Model(reading: draft).prepared(for: activations, team: inference.team)
-    return try Draft(Inference(model, team: inference.team), tokens: draftTokens)
+    return try Draft(
+      Inference(model, team: inference.team, context: context + draftTokens), tokens: draftTokens)
   }
 
   /// Continues one text, and prints it as it comes.

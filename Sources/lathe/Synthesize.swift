@@ -13,7 +13,7 @@ struct Synthesize: ParsableCommand {
       Shapes known by name: \(ModelShape.all.map(\.name).joined(separator: ", ")).
 
       The weights mean nothing; their sizes, layouts and statistics are a real model's. Nothing but one weight is \
-      held in memory. phi-3-mini's fused projections are written as the separate ones they are made of.
+      held in memory.
       """)
 
   @Argument(

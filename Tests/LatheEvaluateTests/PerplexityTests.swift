@@ -45,6 +45,29 @@ import Testing
     }
   }
 
+  @Test("a window longer than what is read at a time has the likelihood of reading it token by token")
+  func longWindow() throws {
+    let model = try Model(reading: Self.model), team = ThreadTeam(count: 2)
+    let ids: [Int32] = (0..<Inference.batch + 60).map { i in
+      let id: Int = i * 37 + i / 7
+      return Int32(3 + id % 4000)
+    }
+    let result = try Perplexity(model, reference: model, team: team).measure(
+      [ids], protocolName: "long", firstScored: Inference.batch)
+    let inference = Inference(model, team: team), cache = inference.makeCache()
+    var nll = 0.0
+    for (position, id) in ids.enumerated().dropLast() {
+      let logits = inference.logits(after: [id], cache: cache)
+      guard position + 1 >= Inference.batch else { continue }
+      let peak = logits.max() ?? 0
+      nll += Double(peak) + log(logits.reduce(0) { $0 + exp(Double($1 - peak)) })
+      nll -= Double(logits[Int(ids[position + 1])])
+    }
+    #expect(abs(result.nll - nll / 60) < 1e-4)
+    let divergence = try #require(result.divergence)
+    #expect(divergence.maximum < 1e-4)
+  }
+
   @Test("a model has no divergence from itself, and agrees with itself everywhere")
   func itself() throws {
     let model = try Model(reading: Self.model)

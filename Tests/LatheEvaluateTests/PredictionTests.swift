@@ -71,6 +71,14 @@ import Testing
     #expect(!full.fits && full.cacheBytes == 64 * 1_073_741_824)
   }
 
+  @Test("where blocks differ, caches and attention are those of each block")
+  func layers() throws {
+    let c = try ModelShape(named: "openelm-1.1b").configuration
+    // 3 blocks of 16 heads, 7 of 20, 8 of 24, 6 of 28, 4 of 32; a quarter of them for keys and values.
+    #expect(c.totalQueryWidth == 64 * 676 && c.cacheWidth == 2 * 64 * 169)
+    #expect(Footprint.cacheBytes(c, context: 2048, bits: 16) == Double(2 * 2048 * 2 * 64 * 169))
+  }
+
   @Test("devices have what a plan needs, and a source")
   func devices() throws {
     #expect(Set(Device.known.map(\.name)).count == Device.known.count)
@@ -90,7 +98,7 @@ import Testing
     for path in [folder, folder + "/config.json"] {
       #expect(try ModelShape(named: path).configuration.hiddenSize == configuration.hiddenSize)
     }
-    #expect(throws: Problem.self) { try ModelShape(named: "openelm-1.1b") }
+    #expect(throws: Problem.self) { try ModelShape(named: "openelm-7b") }
     #expect(throws: Problem.self) { try ModelShape(named: folder + "/none") }
   }
 }

@@ -30,7 +30,7 @@ import Testing
 
   @Test(
     "reading at once, in pieces and token by token gives the same logits",
-    arguments: ["gqa", "mqa", "head-dim"], CacheType.allCases)
+    arguments: ["gqa", "mqa", "head-dim", "openelm"], CacheType.allCases)
   func pieces(name: String, type: CacheType) throws {
     let model = try Model(reading: TestData.fixture("model/\(name)"))
     let ids = try LogitTests.reference(name).ids

@@ -16,8 +16,11 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
   let files: [String: [UInt8]]
 
   static let all: [HostileSample] = {
-    let samples = [huggingFace, native, gguf, llama2C].map { make in Result { try make() } }
-    return samples.compactMap { try? $0.get() }
+    let makers = [
+      { try huggingFace("gqa") }, { try huggingFace("openelm") }, native, { try gguf("rope-llama3") },
+      { try gguf("openelm") }, { try gguf("phi3-long") }, llama2C,
+    ]
+    return makers.compactMap { try? $0() }
   }()
 
   private static func bytes(_ path: String) throws -> [UInt8] {
@@ -26,10 +29,10 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
 
   private static var tokenizer: String { TestData.packageFolder + "/Models/novella-6m/tokenizer.model" }
 
-  private static func huggingFace() throws -> HostileSample {
-    let folder = TestData.fixture("model/gqa/")
+  private static func huggingFace(_ name: String) throws -> HostileSample {
+    let folder = TestData.fixture("model/\(name)/")
     return HostileSample(
-      testDescription: "Hugging Face", opens: "",
+      testDescription: "Hugging Face, \(name)", opens: "",
       files: [
         "config.json": try bytes(folder + "config.json"),
         "model.safetensors": try bytes(folder + "model.safetensors"),
@@ -41,7 +44,7 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
   /// Every weight of a block in another encoding, with bytes of its size.
   private static func native() throws -> HostileSample {
     let model = try Model(reading: TestData.fixture("model/gqa"))
-    let names = model.architecture.tensorNames
+    let names = model.architecture.nativeTensorNames
     var grid = try IntegerGrid(bits: 3, groupSize: 32)
     grid.hasGroupIndex = true
     let encodings: [Role: any Encoding] = [
@@ -55,9 +58,10 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
     tensors += [vector(names.finalNorm + ".weight", model.finalNorm)]
     if let head = model.head { tensors += NativeDialect.tensors(names.head + ".weight", head.weight) }
     for (layer, block) in model.blocks.enumerated() {
-      tensors.append(vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight", block.attentionNorm))
-      tensors.append(
-        vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight", block.feedForwardNorm))
+      for norm in BlockNorm.allCases {
+        guard let name = names.tensor(of: norm, in: layer), let scales = block[norm] else { continue }
+        tensors.append(vector(name, scales))
+      }
       for (role, linear) in block.weights {
         guard let encoding = encodings[role] else { continue }
         let matrix = try filled(encoding, linear.weight.rows, linear.weight.columns)
@@ -80,12 +84,12 @@ struct HostileSample: Sendable, CustomTestStringConvertible {
       ])
   }
 
-  private static func gguf() throws -> HostileSample {
-    let model = try Model(reading: TestData.fixture("model/rope-llama3"))
+  private static func gguf(_ name: String) throws -> HostileSample {
+    let model = try Model(reading: TestData.fixture("model/\(name)"))
     let vocabulary = try GGUFVocabulary.metadata(
       forModelAt: TestData.packageFolder + "/Models/novella-6m", size: 4096)
     return HostileSample(
-      testDescription: "GGUF", opens: "model.gguf",
+      testDescription: "GGUF, \(name)", opens: "model.gguf",
       files: [
         "model.gguf": try written { (path) throws(Problem) in
           try GGUFDialect.write(model, vocabulary: vocabulary, name: "sample", to: path)

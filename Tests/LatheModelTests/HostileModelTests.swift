@@ -7,8 +7,8 @@ import Testing
 /// Models that contradict themselves, each a sentence and never a trap.
 @Suite struct HostileModelTests {
   /// A copy of a small model's folder with its configuration changed.
-  static func load(_ changes: [String: Any?]) throws -> Model {
-    let source = TestData.fixture("model/gqa")
+  static func load(_ changes: [String: Any?], of model: String = "gqa") throws -> Model {
+    let source = TestData.fixture("model/\(model)")
     let folder = NSTemporaryDirectory() + "lathe-hostile-\(UUID().uuidString)"
     try FileManager.default.copyItem(atPath: source, toPath: folder)
     defer { try? FileManager.default.removeItem(atPath: folder) }

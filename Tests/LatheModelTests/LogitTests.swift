@@ -11,6 +11,7 @@ import Testing
     "mha", "gqa", "mqa", "tied", "biases", "head-dim", "rope-linear", "rope-linear-old", "rope-llama3",
     "rope-llama3-old",
     "rope-theta", "rope-theta-old", "bfloat16", "float16", "sharded",
+    "phi3", "openelm",
   ]
 
   static func reference(_ name: String) throws -> (ids: [Int32], logits: [Float]) {
@@ -19,8 +20,10 @@ import Testing
   }
 
   /// The largest difference between our logits and the reference's, over the positions the reference has.
-  static func difference(_ model: Model, _ reference: (ids: [Int32], logits: [Float])) -> Float {
-    let inference = Inference(model, team: ThreadTeam(count: 2))
+  static func difference(
+    _ model: Model, _ reference: (ids: [Int32], logits: [Float]), context: Int? = nil
+  ) -> Float {
+    let inference = Inference(model, team: ThreadTeam(count: 2), context: context)
     let width = model.configuration.vocabularySize
     let first = reference.ids.count - reference.logits.count / width
     var largest: Float = 0
@@ -43,6 +46,18 @@ import Testing
     #expect(Self.difference(model, try Self.reference(name)) < 1e-3)
   }
 
+  @Test("frequencies for long contexts are taken where the context asked for is long")
+  func longFrequencies() throws {
+    let model = try Model(reading: TestData.fixture("model/phi3-long"))
+    let reference = try Self.reference("phi3-long")
+    #expect(Self.difference(model, reference, context: 40) < 1e-3)
+    #expect(Self.difference(model, reference) > 0.1)
+    let file = try Checkpoint(reading: TestData.fixture("model/phi3-long/logits.safetensors"))
+    let short = (Array(reference.ids.prefix(24)), try file.tensor("short").data.elements(as: Float.self))
+    #expect(Self.difference(model, short, context: 24) < 1e-3)
+    #expect(Self.difference(model, short) < 1e-3)
+  }
+
   @Test("novella-6m's logits are the reference's")
   func novella() throws {
     let model = try Model(reading: TestData.packageFolder + "/Models/novella-6m")
@@ -59,7 +74,7 @@ import Testing
 
   @Test(
     "reading at once, in pieces and token by token gives the same logits",
-    arguments: ["gqa", "rope-llama3", "biases"])
+    arguments: ["gqa", "rope-llama3", "biases", "phi3", "openelm"])
   func pieces(name: String) throws {
     let model = try Model(reading: TestData.fixture("model/\(name)"))
     let ids = try Self.reference(name).ids

@@ -77,7 +77,7 @@ import Testing
     (model.configuration.feedForwardSize, model.configuration.tiesEmbeddings) = (704, false)
     var block = model.blocks[0]
     for role in Role.allCases {
-      let shape = model.configuration.shape(of: role)
+      let shape = model.configuration.shape(of: Site(0, role))
       block.weights[role]?.weight = try EncodedMatrix(Matrix(zeros: shape.rows, shape.columns))
     }
     model.blocks = [Block](repeating: block, count: 32)

@@ -23,9 +23,10 @@ public struct Footprint: Hashable, Sendable {
     self.bits = bits
     let body = try Self.encoding(bits, groupSize), ends = try Self.encoding(headBits ?? bits, groupSize)
     let c = shape.configuration
-    let norms = 4 * c.hiddenSize * (2 * c.layers + 1)
+    let names = shape.architecture.nativeTensorNames
+    let norms = shape.norms(names).reduce(0) { $0 + 4 * $1.count }
     var all = 0, embedding = 0, count = 0, products = 0
-    for weight in shape.weights(shape.architecture.tensorNames) {
+    for weight in shape.weights(names) {
       let encoding = weight.site == nil ? ends : body
       let bytes = try encoding.parts(rows: weight.rows, columns: weight.columns).reduce(0) {
         $0 + $1.byteCount
@@ -48,7 +49,7 @@ public struct Footprint: Hashable, Sendable {
 
   /// The bytes of keys and values of `context` tokens of one sequence, `bits` bits an element.
   public static func cacheBytes(_ c: Configuration, context: Int, bits: Double) -> Double {
-    Double(2 * c.layers * c.keyValueWidth) * bits / 8 * Double(context)
+    Double(c.cacheWidth) * bits / 8 * Double(context)
   }
 }
 
@@ -116,7 +117,7 @@ public struct Prediction: Hashable, Sendable {
     totalBytes = Double(footprint.weightBytes) + cacheBytes
     fits = totalBytes <= device.memory
     // A query meets every key and weighs every value of its context: two products for each.
-    func attention(_ context: Double) -> Double { 4 * Double(c.layers * c.queryWidth) * context }
+    func attention(_ context: Double) -> Double { 4 * Double(c.totalQueryWidth) * context }
 
     let reading = (Double(footprint.bytesPerToken) + cacheBytes) / bandwidth
     let computing =

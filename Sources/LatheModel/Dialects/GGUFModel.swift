@@ -44,20 +44,53 @@ public enum GGUFDialect: CheckpointDialect {
       throw Problem(.badData, "a mixture of \(experts) experts is not supported")
     }
     let embedding = try checkpoint.tensor("token_embd.weight")
-    let heads = try count("attention.head_count")
+    let sizes = try layerSizes(from: checkpoint, prefix: prefix, layers: try count("block_count"))
     let hidden = try count("embedding_length")
-    guard heads > 0 else { throw Problem(.badData, "the file claims \(heads) attention heads") }
-    let dimension = value("attention.key_length")?.integer ?? hidden / heads
+    let dimension = value("attention.key_length")?.integer ?? hidden / sizes[0].heads
     guard (value("attention.value_length")?.integer ?? dimension) == dimension,
       (value("rope.dimension_count")?.integer ?? dimension) == dimension
     else { throw Problem(.badData, "key, value and rotary dimensions that differ are not supported") }
+    let window = value("attention.sliding_window")?.integer ?? 0
+    let headNorm = architecture.ggufTensorNames.tensor(of: .query, in: 0) ?? ""
     return Configuration(
-      hiddenSize: hidden, layers: try count("block_count"), heads: heads,
-      keyValueHeads: value("attention.head_count_kv")?.integer ?? heads, headDimension: dimension,
-      feedForwardSize: try count("feed_forward_length"), vocabularySize: embedding.shape.first ?? 0,
-      contextLength: value("context_length")?.integer ?? 2048,
+      hiddenSize: hidden, layers: sizes.count, heads: sizes[0].heads, keyValueHeads: sizes[0].keyValueHeads,
+      headDimension: dimension, feedForwardSize: sizes[0].feedForwardSize,
+      vocabularySize: embedding.shape.first ?? 0, contextLength: value("context_length")?.integer ?? 2048,
       normEpsilon: Float(value("attention.layer_norm_rms_epsilon")?.number ?? 1e-5),
-      rotary: try rotary(from: checkpoint, architecture), tiesEmbeddings: checkpoint["output.weight"] == nil)
+      rotary: try rotary(from: checkpoint, architecture), tiesEmbeddings: checkpoint["output.weight"] == nil,
+      normalizesHeads: checkpoint[headNorm] != nil, attentionWindow: window > 0 ? window : nil
+    ).with(sizes)
+  }
+
+  /// Heads and widths, each given for all layers or for each.
+  private static func layerSizes(
+    from checkpoint: Checkpoint, prefix: String, layers: Int
+  ) throws(Problem) -> [LayerSizes] {
+    guard (1...4096).contains(layers) else {
+      throw Problem(.badData, "a number of layers of \(layers) is out of range (1 to 4096)")
+    }
+    func counts(_ key: String) throws(Problem) -> [Int]? {
+      guard let value = checkpoint.metadata[prefix + key] else { return nil }
+      guard let counts = value.integers, value.array == nil || counts.count == layers else {
+        throw Problem(
+          .badData, "\"\(prefix)\(key)\" is no whole number, nor one for each of \(layers) layers")
+      }
+      return value.array == nil ? [Int](repeating: counts[0], count: layers) : counts
+    }
+    func required(_ key: String) throws(Problem) -> [Int] {
+      guard let counts = try counts(key) else {
+        throw Problem(.badData, "\"\(prefix)\(key)\" is missing or not a whole number")
+      }
+      return counts
+    }
+    let heads = try required("attention.head_count"), widths = try required("feed_forward_length")
+    let shared = try counts("attention.head_count_kv") ?? heads
+    guard let few = heads.min(), few > 0 else {
+      throw Problem(.badData, "the file claims \(heads.min() ?? 0) attention heads")
+    }
+    return heads.indices.map {
+      LayerSizes(heads: heads[$0], keyValueHeads: shared[$0], feedForwardSize: widths[$0])
+    }
   }
 
   private static func rotary(from checkpoint: Checkpoint, _ architecture: Architecture) throws(Problem)
@@ -71,6 +104,10 @@ public enum GGUFDialect: CheckpointDialect {
       rotary.scaling = .factors(try checkpoint.vector("rope_freqs.weight"))
       return rotary
     }
+    if checkpoint["rope_factors_long.weight"] != nil {
+      rotary.scaling = .long(try longRotary(from: checkpoint, prefix))
+      return rotary
+    }
     switch checkpoint.metadata[prefix + "scaling.type"]?.text ?? "none" {
     case "none": break
     case "linear":
@@ -80,5 +117,16 @@ public enum GGUFDialect: CheckpointDialect {
         .badData, "the rotary scaling \"\(other)\" is not supported", cure: "supported are none, linear")
     }
     return rotary
+  }
+
+  private static func longRotary(from checkpoint: Checkpoint, _ prefix: String) throws(Problem) -> LongRotary
+  {
+    guard let original = checkpoint.metadata[prefix + "scaling.original_context_length"]?.integer else {
+      throw Problem(.badData, "\"\(prefix)scaling.original_context_length\" is missing or not a whole number")
+    }
+    return LongRotary(
+      short: try checkpoint.vector("rope_factors_short.weight"),
+      long: try checkpoint.vector("rope_factors_long.weight"), originalContext: original,
+      attentionFactor: Float(checkpoint.metadata[prefix + "scaling.attn_factor"]?.number ?? 1))
   }
 }

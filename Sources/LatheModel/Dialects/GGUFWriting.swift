@@ -34,25 +34,23 @@ extension GGUFDialect {
     to path: String
   ) throws(Problem) {
     try refuseRotations(in: model)
-    var tensors = [try tensor("token_embd.weight", model.embedding, as: floats)]
+    var tensors = try Self.tensors("token_embd", [Part(linear: Linear(weight: model.embedding))], as: floats)
     tensors.append(vector("output_norm.weight", model.finalNorm))
-    if let head = model.head { tensors.append(try tensor("output.weight", head.weight, as: floats)) }
-    if let factors = rotaryFactors(model.configuration) { tensors.append(factors) }
+    if let head = model.head { tensors += try Self.tensors("output", [Part(linear: head)], as: floats) }
+    tensors += rotaryFactors(model.configuration)
     let names = model.architecture.ggufTensorNames
     for (layer, block) in model.blocks.enumerated() {
-      tensors.append(vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight", block.attentionNorm))
-      tensors.append(
-        vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight", block.feedForwardNorm))
-      for role in Role.allCases {
-        guard let linear = block.weights[role] else { continue }
-        let name = names.name(of: Site(layer, role))
-        let order = rowOrder(role, model)
-        tensors.append(
-          try tensor(
-            name + ".weight", linear.weight, as: floats, order: order, late: late(Site(layer, role))))
-        if let bias = linear.bias {
-          tensors.append(vector(name + ".bias", order.map { $0.map { bias[$0] } } ?? bias))
+      for norm in BlockNorm.allCases {
+        guard let name = names.tensor(of: norm, in: layer), let scales = block[norm] else { continue }
+        tensors.append(vector(name, scales))
+      }
+      for roles in names.tensors {
+        let parts = roles.compactMap { role in
+          block.weights[role].map {
+            Part(linear: $0, order: rowOrder(role, in: layer, model), late: late(Site(layer, role)))
+          }
         }
+        tensors += try Self.tensors(names.name(of: Site(layer, roles[0])), parts, as: floats)
       }
     }
     let type = fileType(
@@ -90,46 +88,91 @@ extension GGUFDialect {
 
   /// Where each row of a query or key weight comes from, if its order must change: pairs that lie half a head apart
   /// are put side by side.
-  package static func rowOrder(_ role: Role, _ model: Model) -> [Int]? {
+  package static func rowOrder(_ role: Role, in layer: Int, _ model: Model) -> [Int]? {
     guard role == .query || role == .key, model.architecture.ggufRotation == .interleaved,
       model.configuration.rotary.pairing == .halves
     else { return nil }
     let d = model.configuration.headDimension
-    return (0..<model.configuration.shape(of: role).rows).map { row in
+    return (0..<model.configuration.shape(of: Site(layer, role)).rows).map { row in
       let head = row / d, place = row % d
       return head * d + place % 2 * (d / 2) + place / 2
     }
   }
 
-  /// The tensor of rotary factors, where the scaling needs one.
-  package static func rotaryFactors(_ c: Configuration) -> TensorSource? {
-    guard let factors = c.rotary.frequencyFactors(dimension: c.headDimension), !isLinear(c.rotary.scaling)
-    else { return nil }
-    return vector("rope_freqs.weight", factors)
+  /// The tensors of rotary factors, where the scaling needs them.
+  package static func rotaryFactors(_ c: Configuration) -> [TensorSource] {
+    switch c.rotary.scaling {
+    case .none, .linear: []
+    case .long(let long):
+      [vector("rope_factors_long.weight", long.long), vector("rope_factors_short.weight", long.short)]
+    case .llama3, .factors:
+      c.rotary.frequencyFactors(dimension: c.headDimension).map { [vector("rope_freqs.weight", $0)] } ?? []
+    }
   }
 
-  private static func isLinear(_ scaling: RotaryConfiguration.Scaling) -> Bool {
-    if case .linear = scaling { true } else { false }
+  /// A weight on its way into a tensor: its rows in `order`.
+  private struct Part {
+    var linear: Linear
+    var order: [Int]?
+    var late: LateWeight?
+
+    var encoding: any Encoding { late?.encoding ?? linear.weight.encoding }
+
+    /// What is added to its rows, in `order`.
+    var bias: [Float] {
+      let bias = linear.bias ?? [Float](repeating: 0, count: linear.weight.rows)
+      return order.map { $0.map { bias[$0] } } ?? bias
+    }
+
+    /// Its bytes, its numbers widened to `floats`.
+    func load(as floats: StoredLayout?) throws(Problem) -> Bytes {
+      let matrix = try late?.make() ?? linear.weight
+      let ordered = try order.map { (order) throws(Problem) in try matrix.selectingRows(order) } ?? matrix
+      return try floats.map { (layout) throws(Problem) in try ordered.numbers(as: layout) }
+        ?? ordered.parts[0]
+    }
   }
 
-  /// A weight on its way into the file: its rows in `order`, its numbers widened to `floats`, when its turn comes.
-  private static func tensor(
-    _ name: String, _ matrix: EncodedMatrix, as floats: StoredLayout?, order: [Int]? = nil,
-    late: LateWeight? = nil
-  ) throws(Problem) -> TensorSource {
-    let encoding = late?.encoding ?? matrix.encoding
+  /// The tensors of one weight, or of several fused, their rows one after another; made when their turn comes.
+  private static func tensors(_ name: String, _ parts: [Part], as floats: StoredLayout?) throws(Problem)
+    -> [TensorSource]
+  {
+    guard let first = parts.first else { return [] }
+    guard parts.allSatisfy({ $0.encoding.label == first.encoding.label }) || floats != nil else {
+      throw Problem(
+        .usage,
+        "\(name) is one tensor, and its parts are encoded as "
+          + parts.map(\.encoding.label).joined(separator: ", "),
+        cure: "give query, key and value, and gate and up, one encoding each, or choose --format native")
+    }
+    let rows = parts.reduce(0) { $0 + $1.linear.weight.rows }
+    var tensors = [
+      TensorSource(
+        name: name + ".weight", type: try type(of: first.encoding, for: name, as: floats),
+        shape: [rows, first.linear.weight.columns]
+      ) { () throws(Problem) in
+        if parts.count == 1 { return try first.load(as: floats) }
+        var bytes: [Bytes] = []
+        for part in parts { bytes.append(try part.load(as: floats)) }
+        return Bytes(joining: bytes)
+      }
+    ]
+    if parts.contains(where: { $0.linear.bias != nil }) {
+      tensors.append(vector(name + ".bias", parts.flatMap(\.bias)))
+    }
+    return tensors
+  }
+
+  private static func type(of encoding: any Encoding, for name: String, as floats: StoredLayout?)
+    throws(Problem) -> StorageType
+  {
     let layout = floats ?? encoding.storedLayout
     guard let type = StorageType.all.first(where: { $0.name == layout?.name && $0.ggufID != nil }) else {
       throw Problem(
         .usage, "weight \(name) is encoded as \(encoding.label), which GGUF does not have",
         cure: "choose 2 to 6, 8, 16 or 32 bits with --format gguf, or --format native")
     }
-    return TensorSource(name: name, type: type, shape: [matrix.rows, matrix.columns]) { () throws(Problem) in
-      let matrix = try late?.make() ?? matrix
-      let ordered = try order.map { (order) throws(Problem) in try matrix.selectingRows(order) } ?? matrix
-      return try floats.map { (layout) throws(Problem) in try ordered.numbers(as: layout) }
-        ?? ordered.parts[0]
-    }
+    return type
   }
 
   private final class Sums { var values: [String: UInt64] = [:] }
@@ -146,13 +189,18 @@ extension GGUFDialect {
   ) -> [(key: String, value: MetadataValue)] {
     let prefix = architecture.ggufName + "."
     func count(_ value: Int) -> MetadataValue { .uint32(UInt32(clamping: value)) }
+    func counts(_ values: [Int]) -> MetadataValue {
+      Set(values).count > 1 ? .array(MetadataArray(values.map { Int32(clamping: $0) })) : count(values[0])
+    }
+    let sizes = c.sizes
     var values: [(key: String, value: MetadataValue)] = [
       ("general.architecture", .string(architecture.ggufName)), ("general.name", .string(name)),
       ("general.file_type", count(fileType)), ("general.quantization_version", count(2)),
       (prefix + "context_length", count(c.contextLength)), (prefix + "embedding_length", count(c.hiddenSize)),
-      (prefix + "block_count", count(c.layers)), (prefix + "feed_forward_length", count(c.feedForwardSize)),
-      (prefix + "attention.head_count", count(c.heads)),
-      (prefix + "attention.head_count_kv", count(c.keyValueHeads)),
+      (prefix + "block_count", count(c.layers)),
+      (prefix + "feed_forward_length", counts(sizes.map(\.feedForwardSize))),
+      (prefix + "attention.head_count", counts(sizes.map(\.heads))),
+      (prefix + "attention.head_count_kv", counts(sizes.map(\.keyValueHeads))),
       (prefix + "attention.layer_norm_rms_epsilon", .float32(c.normEpsilon)),
       (prefix + "attention.key_length", count(c.headDimension)),
       (prefix + "attention.value_length", count(c.headDimension)),
@@ -160,9 +208,15 @@ extension GGUFDialect {
       (prefix + "rope.freq_base", .float32(c.rotary.base)),
       (prefix + "vocab_size", count(c.vocabularySize)),
     ]
-    if case .linear(let factor) = c.rotary.scaling {
+    if let window = c.attentionWindow { values.append((prefix + "attention.sliding_window", count(window))) }
+    switch c.rotary.scaling {
+    case .none, .llama3, .factors: break
+    case .linear(let factor):
       values.append((prefix + "rope.scaling.type", .string("linear")))
       values.append((prefix + "rope.scaling.factor", .float32(factor)))
+    case .long(let long):
+      values.append((prefix + "rope.scaling.attn_factor", .float32(long.attentionFactor)))
+      values.append((prefix + "rope.scaling.original_context_length", count(long.originalContext)))
     }
     return values
   }

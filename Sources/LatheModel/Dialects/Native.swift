@@ -7,6 +7,7 @@ public import LatheTensor
 ///
 /// The part p of weight w is the tensor "w.p"; a dense weight is the tensor "w" itself. The description is the member
 /// `quantization_config` of `config.json`, whose `quant_method` keeps other readers from taking parts for weights.
+/// Weights that the original fuses are apart here: each has the fused one's name, a dot, and its role.
 public enum NativeDialect: CheckpointDialect {
   public static let name = "native"
   /// The value of `quant_method`.
@@ -93,10 +94,11 @@ public enum NativeDialect: CheckpointDialect {
     let json = try JSONObject(reading: path + "/config.json")
     let description = try description(in: json)
     try checkParts(of: description, in: checkpoint)
-    var (architecture, configuration) = try HuggingFaceDialect.configuration(
-      from: json, tied: checkpoint["lm_head.weight"] == nil)
+    var (architecture, configuration) = try HuggingFaceDialect.configuration(from: json) {
+      checkpoint[$0] != nil || description.encodings[$0] != nil
+    }
     if description.rotation == "interleaved" { configuration.rotary.pairing = .interleaved }
-    let names = architecture.tensorNames
+    let names = architecture.nativeTensorNames
     var model = try checkpoint.model(architecture, configuration, names: names) {
       (name) throws(Problem) in
       guard let entry = description.encodings[name] else { return try checkpoint.matrix(name) }

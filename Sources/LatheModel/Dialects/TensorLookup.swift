@@ -51,23 +51,56 @@ extension Checkpoint {
     try configuration.validate()
     var blocks: [Block] = []
     for layer in 0..<configuration.layers {
-      var weights: [Role: Linear] = [:]
-      for role in Role.allCases {
-        let name = names.name(of: Site(layer, role))
-        weights[role] = Linear(
-          weight: try matrix(name + ".weight"),
-          bias: self[name + ".bias"] == nil ? nil : try vector(name + ".bias"))
+      var block = Block(attentionNorm: [], feedForwardNorm: [], weights: [:])
+      for roles in names.tensors {
+        let name = names.name(of: Site(layer, roles[0]))
+        let whole = try matrix(name + ".weight")
+        let bias = self[name + ".bias"] == nil ? nil : try vector(name + ".bias")
+        if roles.count == 1 {
+          block.weights[roles[0]] = Linear(weight: whole, bias: bias)
+          continue
+        }
+        // A fused projection's parts lie where they are; nothing is copied.
+        for (role, part) in try configuration.parts(of: roles, layer, rows: whole.rows, bias?.count) {
+          block.weights[role] = Linear(weight: try whole.rows(part), bias: bias.map { Array($0[part]) })
+        }
       }
-      blocks.append(
-        Block(
-          attentionNorm: try vector(TensorNames.inLayer(layer, names.attentionNorm) + ".weight"),
-          feedForwardNorm: try vector(TensorNames.inLayer(layer, names.feedForwardNorm) + ".weight"),
-          weights: weights))
+      try readNorms(of: &block, in: layer, names: names, ofHeads: configuration.normalizesHeads)
+      blocks.append(block)
     }
     return Model(
       architecture: architecture, configuration: configuration,
       embedding: try matrix(names.embedding + ".weight"),
       blocks: blocks, finalNorm: try vector(names.finalNorm + ".weight"),
       head: configuration.tiesEmbeddings ? nil : Linear(weight: try matrix(names.head + ".weight")))
+  }
+
+  /// Puts the norms of block `layer` in their places.
+  package func readNorms(
+    of block: inout Block, in layer: Int, names: TensorNames, ofHeads: Bool
+  ) throws(Problem) {
+    for norm in ofHeads ? BlockNorm.allCases : [.attention, .feedForward] {
+      block[norm] = try vector(names.tensor(of: norm, in: layer) ?? "")
+    }
+  }
+}
+
+extension Configuration {
+  /// The rows that each of some weights has in the tensor they share.
+  fileprivate func parts(of roles: [Role], _ layer: Int, rows: Int, _ biasCount: Int?) throws(Problem)
+    -> [(role: Role, rows: Range<Int>)]
+  {
+    var first = 0
+    let parts = roles.map { role in
+      defer { first += shape(of: Site(layer, role)).rows }
+      return (role, first..<first + shape(of: Site(layer, role)).rows)
+    }
+    for count in [rows, biasCount ?? rows] where count != first {
+      let names = roles.map(\.rawValue).joined(separator: ", ")
+      throw Problem(
+        .badData, "\(names) of layer \(layer) have \(count) rows where the configuration demands \(first)",
+        cure: "the checkpoint and its configuration do not belong together")
+    }
+    return parts
   }
 }

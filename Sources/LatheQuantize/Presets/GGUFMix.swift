@@ -48,7 +48,11 @@ public enum GGUFMix {
     for (layer, block) in model.blocks.enumerated() {
       for role in Role.allCases {
         guard let weight = block.weights[role]?.weight else { continue }
-        let wanted = type(of: role, layer: layer, in: mix, for: model.configuration, isWeighed: isWeighed)
+        // Query and key that are one tensor with value have its type.
+        let tensor = model.architecture.ggufTensorNames.tensors.first { $0.contains(role) } ?? []
+        let wanted = type(
+          of: tensor.contains(.value) ? .value : role, layer: layer, in: mix, for: model.configuration,
+          isWeighed: isWeighed)
         if let type = try fitting(wanted, columns: weight.columns) { add("\(Site(layer, role))", type) }
       }
     }
@@ -128,7 +132,7 @@ public enum GGUFMix {
   }
 
   private static func valueType(_ layer: Int, _ mix: Mix, _ c: Configuration) -> String {
-    let isShared = c.heads / max(c.keyValueHeads, 1) >= 4
+    let first = c[layer: 0], isShared = first.heads / max(first.keyValueHeads, 1) >= 4
     switch mix {
     case .q2_k: return isShared ? "q4_k" : "q3_k"
     case .q2_k_s where isShared: return "q4_k"

@@ -47,8 +47,10 @@ public struct Hadamard: Transform {
       model.residualRotation = try rotation(c.hiddenSize)
     }
     if heads { _ = try rotation(c.headDimension) }
-    if online { _ = try rotation(c.feedForwardSize) }
-    if attention { _ = try rotation(c.queryWidth) }
+    for sizes in Set(c.sizes) {
+      if online { _ = try rotation(sizes.feedForwardSize) }
+      if attention { _ = try rotation(sizes.heads * c.headDimension) }
+    }
   }
 
   public func apply(to block: inout Block, in context: BlockContext) throws(Problem) {
