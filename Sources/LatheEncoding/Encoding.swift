@@ -42,8 +42,8 @@ public protocol Encoding: Codable, Hashable, Sendable {
     _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
     stride: Int, with kernels: Kernels)
 
-  /// What the codes of a row of `columns` are, for products with inputs rounded to bytes; nil where there are none.
-  func tiling(columns: Int) -> Tiling?
+  /// What the codes of a matrix are, for products with inputs rounded to bytes; nil where there are none.
+  func tiling(of matrix: EncodedMatrix) -> Tiling?
 
   /// Writes the codes and parameters of row number `row`.
   ///
@@ -79,7 +79,7 @@ extension Encoding {
     stride: Int, with kernels: Kernels
   ) {}
 
-  public func tiling(columns: Int) -> Tiling? { storedLayout.flatMap { Tiling($0) } }
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? { storedLayout.flatMap { Tiling($0) } }
 
   public func readCodes(
     of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels

@@ -1,3 +1,4 @@
+import Foundation
 import LatheTensor
 import Testing
 
@@ -20,6 +21,14 @@ import Testing
 
   static func bytes(_ count: Int, _ seed: UInt64 = 1) -> [UInt8] {
     numbers(count, seed).map { UInt8(($0 + 1) * 127) }
+  }
+
+  @Test("the environment chooses the set; what it cannot name leaves the fastest")
+  func environment() {
+    let wanted = ProcessInfo.processInfo.environment["LATHE_KERNELS"]
+    #expect(Kernels.best.name == wanted.flatMap { Kernels.named($0) }?.name ?? Self.sets.last)
+    #expect(Kernels.named("foo") == nil && Kernels.named("scalar") != nil)
+    #expect(Kernels.named("avx512")?.name == Kernels.named("avx512vnni")?.name)
   }
 
   @Test("inner products agree with the plain kernel", arguments: sets, [1, 7, 64, 133, 1000])

@@ -33,17 +33,7 @@
     sums;                                                                                                        \
   })
 
-#define LATHE_OWN_TABLE_QUAD
-#define table_quad(table, w)                                                                                     \
-  ({                                                                                                             \
-    const uint8x16_t entries = vld1q_u8(table);                                                                  \
-    const Codes names = w;                                                                                       \
-    Codes found;                                                                                                 \
-    for (int part = 0; part < 4; part++) {                                                                       \
-      vst1q_u8((uint8_t *)&found + 16 * part, vqtbl1q_u8(entries, vld1q_u8((const uint8_t *)&names + 16 * part))); \
-    }                                                                                                            \
-    found;                                                                                                       \
-  })
+#include "tables.h"
 
 #define LATHE_SET_NAME "neon"
 #include "../families/all.h"

@@ -67,6 +67,7 @@ static const LatheKernels table = {
   .pack_inputs = pack_inputs,
   .multiply_tiles = multiply_tiles,
   .pack_tile = pack_tile,
+  .pack_patches = pack_patches,
   .decode_lookup = decode_lookup,
   .dot_lookup = dot_lookup,
   .round_lookup = round_lookup,

@@ -162,11 +162,19 @@ public struct IntegerGrid: AffineGrid {
     }
   }
 
-  public func tiling(columns: Int) -> Tiling? {
-    if hasGroupIndex { return nil }
-    return Tiling(
-      bits: bits, group: groupSize ?? columns,
+  /// Columns that name their groups are put in the groups' order.
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? {
+    let group = groupSize ?? matrix.columns
+    var tiling = Tiling(
+      bits: bits, group: group,
       offsets: hasFreeZeros ? .halfZeros : isSymmetric ? .constant(middle) : .zeros)
+    if let index = matrix[part: "groups"]?.elements(as: UInt16.self) {
+      // Stable, so that equal indices of several weights give equal orders.
+      let order = index.indices.sorted { (index[$0], $0) < (index[$1], $1) }
+      guard order.indices.allSatisfy({ Int(index[order[$0]]) == $0 / group }) else { return nil }
+      tiling.order = order.map { Int32($0) }
+    }
+    return tiling
   }
 
   public func readCodes(
