@@ -126,10 +126,10 @@ struct TileWriter {
         }
         scatter(row, scales, tile, r, to: target)
       }
-      let size = padded / 32 * 64 * tiling.bits
-      kernels.table.pointee.pack_tile(all.codes, padded, UInt32(tiling.bits), target.codes + tile * size)
+      let planes = target.codes + tile * (padded / 32 * 64 * tiling.bits)
+      kernels.table.pointee.pack_tile(all.codes, padded, UInt32(tiling.bits), planes)
       if let patches = target.patches, let starts = extras.patchStarts, let values = all.patches {
-        kernels.table.pointee.pack_patches(all.codes, values, padded, patches + Int(starts[tile]))
+        kernels.table.pointee.pack_patches(all.codes, values, padded, planes, patches + Int(starts[tile]))
       }
       return true
     }

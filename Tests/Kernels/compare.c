@@ -228,7 +228,7 @@ static void tiles(void) {
     for (size_t t = 0; t < count; t++) {
       const uint8_t *from = codes + t * 16 * padded;
       set->pack_tile(from, padded, m.bits, packed + t * size);
-      if (patched) set->pack_patches(from, values + t * 16 * padded, padded, patches + starts[t]);
+      if (patched) set->pack_patches(from, values + t * 16 * padded, padded, packed + t * size, patches + starts[t]);
     }
     m.codes = packed;
     const LatheTileInputs inputs = {

@@ -22,20 +22,6 @@ LATHE_INLINE Codes row_table_quad(const uint8_t *tables, Codes w, const uint8_t 
 }
 #endif
 
-/* The next patches in the places of codes whose second bit is set. */
-#ifndef LATHE_OWN_PATCHES
-LATHE_INLINE Codes patch_quad(Codes names, Codes w, const uint8_t **patch) {
-  uint64_t words[8];
-  memcpy(words, &names, sizeof words);
-  for (int i = 0; i < 8; i++) {
-    for (uint64_t left = words[i] & 0x0202020202020202; left; left &= left - 1) {
-      ((uint8_t *)&w)[8 * i + __builtin_ctzll(left) / 8] = *(*patch)++;
-    }
-  }
-  return w;
-}
-#endif
-
 LATHE_INLINE Codes load_codes(const uint8_t *p) {
   Codes v;
   memcpy(&v, p, 64);
@@ -71,6 +57,22 @@ LATHE_INLINE Codes quad(const uint8_t *p, const int k, const uint32_t bits) {
   }
   return w;
 }
+
+/* Vector k of a unit: what each row's two values are, and the next patches in the places of codes with the second bit. */
+#if !LATHE_PATCH_WORDS
+LATHE_INLINE Codes patched_quad(const uint8_t *p, const int k, const uint8_t *tables, const uint8_t **patch) {
+  const Codes names = quad(p, k, 2);
+  Codes w = row_table_quad(tables, names, (const uint8_t *)0, k);
+  uint64_t words[8];
+  memcpy(words, &names, sizeof words);
+  for (int i = 0; i < 8; i++) {
+    for (uint64_t left = words[i] & 0x0202020202020202; left; left &= left - 1) {
+      ((uint8_t *)&w)[8 * i + __builtin_ctzll(left) / 8] = *(*patch)++;
+    }
+  }
+  return w;
+}
+#endif
 
 /* What stands for codes. */
 enum { names_nothing, names_table, names_marked, names_patched };
@@ -150,23 +152,24 @@ LATHE_INLINE void tile_product(
         }
         /* Sums of several tokens take longer than lines come: those of the units ahead are called for early. */
         if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
-        Codes w = quad(p, k, bits);
+        Codes w = names == names_patched ? patched_quad(p, k, tables, &patch) : quad(p, k, bits);
         if (names == names_table) w = table_quad(m->table, w);
-        if (names >= names_marked) {
-          const size_t place = k / (16 / LATHE_VECTOR_ROWS) * LATHE_NEIGHBOURS;
-          const uint8_t *own = names == names_marked ? marks + place : 0;
-          const Codes found = row_table_quad(tables, w, own, k);
-          w = names == names_patched ? patch_quad(w, found, &patch) : found;
+        if (names == names_marked) {
+          const uint8_t *own = marks + k / (16 / LATHE_VECTOR_ROWS) * LATHE_NEIGHBOURS;
+          w = row_table_quad(tables, w, own, k);
         }
         if (names != names_nothing && LATHE_SIGNED_BYTES) w ^= (uint8_t)128;
         meet_inputs(lanes, w, q, k, bits == 8 || names != names_nothing, tokens);
       }
       if (names == names_marked) marks += 32;
+      if (names == names_patched) __builtin_prefetch(patch + LATHE_AHEAD);
     }
     flush(m, tile, halves ? 2 * g + 1 : g / m->span, scales, x_sums, lanes, sums, tokens);
     x_sums += tokens;
     if (names >= names_marked && --until == 0) {
       tables += names == names_marked ? 128 : 64;
+      __builtin_prefetch(tables + LATHE_AHEAD / 4);
+      if (names == names_marked) __builtin_prefetch(tables + LATHE_AHEAD / 4 + 64);
       until = m->table_span;
     }
   }

@@ -40,6 +40,11 @@ LATHE_INLINE Floats load_halves(const uint16_t *h) {
 #endif
 #define LATHE_VECTOR_ROWS (64 / LATHE_NEIGHBOURS)
 
+/* Whether codes that stand for patches lie as words of bits, which a set can take for masks, not in planes. */
+#ifndef LATHE_PATCH_WORDS
+#define LATHE_PATCH_WORDS 0
+#endif
+
 /* The tokens that meet a tile at once: as many as registers hold sums for. */
 #ifndef LATHE_TILE_TOKENS
 #define LATHE_TILE_TOKENS 4
@@ -300,13 +305,25 @@ static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bi
   }
 }
 
-/* The patches of one tile: of the values whose codes have the second bit set, in the order in which codes are met. */
+/*
+ * The patches of one tile: of the values whose codes have the second bit set, in the order in which codes are met. Where a
+ * set wants it, the planes of a unit become words: eight vectors' first bits, then their second ones.
+ */
 static void pack_patches(
-    const uint8_t *restrict codes, const uint8_t *restrict values, size_t columns, uint8_t *restrict out) {
-  for (size_t unit = 0; unit < columns / 32; unit++) {
+    const uint8_t *restrict codes, const uint8_t *restrict values, size_t columns, uint8_t *restrict planes,
+    uint8_t *restrict out) {
+  for (size_t unit = 0; unit < columns / 32; unit++, planes += 128) {
     for (size_t k = 0; k < 8; k++) {
       const Codes names = gather_quad(codes + 32 * unit, columns, k), found = gather_quad(values + 32 * unit, columns, k);
-      for (int i = 0; i < 64; i++) if (names[i] & 2) *out++ = found[i];
+      uint64_t words[2] = {0, 0};
+      for (int i = 0; i < 64; i++) {
+        words[0] |= (uint64_t)(names[i] & 1) << i;
+        words[1] |= (uint64_t)(names[i] >> 1) << i;
+        if (names[i] & 2) *out++ = found[i];
+      }
+      if (!LATHE_PATCH_WORDS) continue;
+      memcpy(planes + 8 * k, &words[0], 8);
+      memcpy(planes + 64 + 8 * k, &words[1], 8);
     }
   }
 }

@@ -311,9 +311,11 @@ typedef struct {
   /// Sixteen rows of `columns` codes, a byte each, to a tile's planes; columns are a multiple of 32.
   void (*_Nonnull pack_tile)(
     const uint8_t *_Nonnull codes, size_t columns, uint32_t bits, uint8_t *_Nonnull out);
-  /// The bytes of `values` whose codes have the second bit set, as a tile meets them; shaped as for `pack_tile`.
+  /// The bytes of `values` whose codes have the second bit set, as a tile meets them; shaped as for `pack_tile`, whose
+  /// planes may be rewritten.
   void (*_Nonnull pack_patches)(
-    const uint8_t *_Nonnull codes, const uint8_t *_Nonnull values, size_t columns, uint8_t *_Nonnull out);
+    const uint8_t *_Nonnull codes, const uint8_t *_Nonnull values, size_t columns, uint8_t *_Nonnull planes,
+    uint8_t *_Nonnull out);
   void (*_Nonnull decode_lookup)(const LatheLookupRow *_Nonnull row, float *_Nonnull out);
   float (*_Nonnull dot_lookup)(const LatheLookupRow *_Nonnull row, const float *_Nonnull x);
   /// The code whose entry is nearest to w · inverse, and the entry times the scale. `sorted` holds the entries in

@@ -146,13 +146,19 @@ static inline __attribute__((always_inline)) int load_word(const int8_t *x) {
 static const uint8_t row_places[64] = {PLACES(0), PLACES(16), PLACES(32), PLACES(48)};
 #undef PLACES
 
-#define LATHE_OWN_PATCHES
-#define patch_quad(names, w, patch)                                                                              \
+#define LATHE_PATCH_WORDS 1
+/* Bits are masks: one blends a row's two values, one says where the next patches go. */
+#define patched_quad(p, k, tables, patch)                                                                        \
   ({                                                                                                             \
-    const __mmask64 places = _mm512_test_epi8_mask((__m512i)(names), _mm512_set1_epi8(2));                       \
-    const __m512i values = _mm512_loadu_si512(*(patch));                                                         \
+    const __m512i table = _mm512_loadu_si512(tables), rows = _mm512_loadu_si512(row_places);                     \
+    uint64_t signs, places;                                                                                      \
+    memcpy(&signs, (p) + 8 * (k), 8);                                                                            \
+    memcpy(&places, (p) + 64 + 8 * (k), 8);                                                                      \
+    const __m512i low = _mm512_shuffle_epi8(table, rows);                                                        \
+    const __m512i high = _mm512_shuffle_epi8(table, _mm512_or_si512(rows, _mm512_set1_epi8(1)));                 \
+    const __m512i values = _mm512_mask_blend_epi8(signs, low, high), next = _mm512_loadu_si512(*(patch));        \
     *(patch) += __builtin_popcountll(places);                                                                    \
-    (Codes)_mm512_mask_expand_epi8((__m512i)(w), places, values);                                                \
+    (Codes)_mm512_mask_expand_epi8(values, places, next);                                                        \
   })
 
 typedef float Lanes __attribute__((ext_vector_type(16)));
