@@ -45,11 +45,10 @@ extension Model {
 }
 
 extension Linear {
-  /// Lays the weight out in tiles, where it can be and inputs are not rounded in a way of their own.
+  /// Lays the weight out in tiles, where it can be.
   ///
   /// Three quarters of what rounding costs come from the inputs of `down`, products of two activations.
   fileprivate mutating func tile(_ role: Role?, _ team: ThreadTeam) {
-    guard activations == nil else { return }
     tiles = weight.tiled(isDelicate: role == .down, team: team)
   }
 }

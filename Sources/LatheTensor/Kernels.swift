@@ -216,23 +216,6 @@ extension Kernels {
     table.pointee.quantize_vector(x, top, scale, codes, n)
   }
 
-  /// The products of `count` rows and `tokens` vectors of codes: `out[t · stride + row]`.
-  ///
-  /// - Parameters:
-  ///   - scales: the step of each vector.
-  ///   - sums: the sum of each vector's codes over each group of the rows.
-  package func multiply(
-    _ rows: IntegerRows, count: Int, byCodes x: UnsafePointer<Int8>, scales: UnsafePointer<Float>,
-    sums: UnsafePointer<Int32>, tokens: Int, into out: UnsafeMutablePointer<Float>, stride: Int
-  ) {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.first.n) { codes in
-      guard let codes = codes.baseAddress else { return }
-      withUnsafePointer(to: rows.first) {
-        lathe_multiply_codes(table, $0, count, x, scales, sums, tokens, codes, out, stride)
-      }
-    }
-  }
-
   package func decodeTernary(
     _ codes: UnsafePointer<UInt8>, scales: UnsafePointer<UInt16>, group: Int,
     into out: UnsafeMutablePointer<Float>,

@@ -161,7 +161,8 @@ package final class TileInputs {
 
   /// Rounds `tokens` vectors for `tiles`; rounded twice, what was left of them follows.
   fileprivate func pack(
-    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, for tiles: Tiles, team: ThreadTeam
+    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, steps: UnsafePointer<Float>?, for tiles: Tiles,
+    team: ThreadTeam
   ) -> LatheTileInputs {
     let columns = tiles.columns, count = twice ? 2 * tokens : tokens
     let x = tiles.order.isEmpty ? x : arrange(x, tokens: tokens, tiles.order, team: team)
@@ -172,8 +173,7 @@ package final class TileInputs {
       codes: codes.base.assumingMemoryBound(to: Int8.self),
       scales: scales.base.assumingMemoryBound(to: Float.self),
       sums: sums.base.assumingMemoryBound(to: Float.self),
-      starts: starts.base.assumingMemoryBound(to: Int32.self),
-      tokens: count)
+      starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps, tokens: count)
     if count * columns < 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
       return all
@@ -191,7 +191,7 @@ package final class TileInputs {
         to: LatheTileInputs(
           codes: all.codes + t * padded, scales: all.scales + t * groups,
           sums: all.sums + t * groups * halves,
-          starts: all.starts + t * groups * halves, tokens: range.count))
+          starts: all.starts + t * groups * halves, steps: steps.map { $0 + t }, tokens: range.count))
     }
     return all
   }
@@ -200,18 +200,21 @@ package final class TileInputs {
 extension Tiles {
   /// `out[t] = W · x[t]` for `tokens` contiguous vectors and several matrices that meet the same ones.
   ///
-  /// - Parameter products: each matrix, and where its `tokens` rows of outputs go.
+  /// - Parameters:
+  ///   - products: each matrix, and where its `tokens` rows of outputs go.
+  ///   - steps: where vectors are whole multiples of a step, 127 of it at most, each vector's: they are not rounded again.
   package static func multiply(
     _ products: [(tiles: Tiles, out: UnsafeMutablePointer<Float>)], by x: UnsafePointer<Float>, tokens: Int,
-    inputs: TileInputs, team: ThreadTeam
+    steps: UnsafePointer<Float>? = nil, inputs: TileInputs, team: ThreadTeam
   ) {
     var first = 0
     while first < products.count {
       let key = products[first].tiles.inputs
       var end = first + 1
       while end < products.count, products[end].tiles.inputs == key { end += 1 }
-      let twice = tokens <= products[first].tiles.tokensRoundedTwice
-      let packed = inputs.pack(x, tokens: tokens, twice: twice, for: products[first].tiles, team: team)
+      let twice = steps == nil && tokens <= products[first].tiles.tokensRoundedTwice
+      let packed = inputs.pack(
+        x, tokens: tokens, twice: twice, steps: steps, for: products[first].tiles, team: team)
       multiply(products[first..<end], by: packed, twice: twice, team: team)
       first = end
     }

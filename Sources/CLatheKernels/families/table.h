@@ -63,7 +63,6 @@ static const LatheKernels table = {
   .argmax = argmax,
   .round_column = round_column,
   .quantize_vector = quantize_vector,
-  .multiply_codes = multiply_codes,
   .pack_inputs = pack_inputs,
   .multiply_tiles = multiply_tiles,
   .pack_tile = pack_tile,

@@ -100,28 +100,34 @@ LATHE_INLINE const uint8_t *row_tables(const LatheTiles *m, size_t tile, size_t 
 }
 
 #ifndef LATHE_OWN_DOT_QUAD
-/* The code of row r in column j of a unit: bits come from the planes one by one. */
-LATHE_INLINE uint8_t tile_code(const uint8_t *p, const uint32_t bits, size_t r, size_t j) {
-  const size_t k = j / 4, byte = 4 * r + j % 4;
-  if (bits == 8) return p[64 * k + byte];
-  uint32_t code = 0, at = 0;
+/* The codes of a unit, vector by vector: bits come from the planes one after another. */
+static void read_planes(const uint8_t *p, const uint32_t bits, uint8_t codes[8][64]) {
+  if (bits == 8) {
+    memcpy(codes, p, 512);
+    return;
+  }
+  memset(codes, 0, 512);
+  uint32_t at = 0;
   for (uint32_t width = 4; width; width /= 2) {
     if (!(bits & width)) continue;
-    const size_t share = 8 / width;
-    code |= (p[64 * (k / share) + byte] >> (k % share * width) & ((1u << width) - 1)) << at;
+    const uint32_t share = 8 / width, mask = (1u << width) - 1;
+    for (uint32_t k = 0; k < 8; k++) {
+      const uint8_t *plane = p + 64 * (k / share);
+      for (int i = 0; i < 64; i++) codes[k][i] |= (uint8_t)((plane[i] >> k % share * width & mask) << at);
+    }
     p += 64 * width;
     at += width;
   }
-  return (uint8_t)code;
 }
 
 /* What the codes of a unit stand for, in the order in which patches come. */
 static void read_unit(const LatheTiles *m, size_t tile, size_t unit, const uint8_t **patch, uint8_t values[16][32]) {
-  const uint8_t *p = m->codes + (tile * m->groups * m->input_group / 32 + unit) * 64 * m->bits;
+  uint8_t codes[8][64];
+  read_planes(m->codes + (tile * m->groups * m->input_group / 32 + unit) * 64 * m->bits, m->bits, codes);
   for (size_t k = 0; k < 8; k++) {
     for (size_t i = 0; i < 64; i++) {
       const size_t r = i / 4, j = 4 * k + i % 4;
-      uint8_t code = tile_code(p, m->bits, r, j);
+      uint8_t code = codes[k][i];
       if (m->patches && code & 2) code = *(*patch)++;
       else if (m->row_tables) {
         const size_t column = 32 * unit + j, second = m->marks && m->marks[column] ? 64 : 0;
@@ -132,42 +138,54 @@ static void read_unit(const LatheTiles *m, size_t tile, size_t unit, const uint8
   }
 }
 
+/* The whole sums of `now` tokens with one input group of a tile; a weight group of 16 columns has its own. */
+static void sum_group(
+    const LatheTiles *m, size_t tile, size_t g, const uint8_t **patch, const int8_t *codes, size_t now,
+    int32_t whole[LATHE_TILE_TOKENS][2][16]) {
+  for (size_t u = 0; u < m->input_group / 32; u++) {
+    uint8_t values[16][32];
+    read_unit(m, tile, g * (m->input_group / 32) + u, patch, values);
+    for (size_t t = 0; t < now; t++) {
+      int8_t x[32];
+      for (size_t j = 0; j < 32; j += 4) memcpy(x + j, codes + (32 * u + j) * now + 4 * t, 4);
+      for (size_t r = 0; r < 16; r++) {
+        int32_t low = 0, high = 0;
+        for (size_t j = 0; j < 16; j++) low += values[r][j] * x[j];
+        for (size_t j = 16; j < 32; j++) high += values[r][j] * x[j];
+        whole[t][0][r] += m->halves ? low : low + high;
+        whole[t][1][r] += high;
+      }
+    }
+  }
+}
+
 static void multiply_tiles(
     const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) {
-  const size_t per_group = m->halves ? 2 : 1, units = m->input_group / 32;
+  const size_t halves = m->halves ? 2 : 1;
   for (size_t done = 0, now; done < x->tokens; done += now) {
     now = tile_tokens(x->tokens - done);
+    const int8_t *codes = x->codes + done * m->groups * m->input_group;
+    const float *scales = x->scales + done * m->groups;
     for (size_t tile = first; tile < first + count; tile++) {
-      for (size_t t = 0; t < now; t++) {
-        const int8_t *codes = x->codes + done * m->groups * m->input_group + 4 * t;
-        const uint8_t *patch = m->patches ? m->patches + m->patch_starts[tile] : 0;
-        Floats sums = {};
-        for (size_t g = 0; g < m->groups; g++) {
-          int32_t whole[2][16] = {{0}};
-          for (size_t u = 0; u < units; u++) {
-            uint8_t values[16][32];
-            read_unit(m, tile, g * units + u, &patch, values);
-            for (size_t r = 0; r < 16; r++) {
-              for (size_t j = 0; j < 32; j++) {
-                const size_t column = 32 * (g * units + u) + j;
-                whole[m->halves && j >= 16][r] += values[r][j] * codes[4 * (column / 4 * now) + column % 4];
-              }
+      const uint8_t *patch = m->patches ? m->patches + m->patch_starts[tile] : 0;
+      Floats sums[LATHE_TILE_TOKENS] = {};
+      for (size_t g = 0; g < m->groups; g++) {
+        int32_t whole[LATHE_TILE_TOKENS][2][16] = {};
+        sum_group(m, tile, g, &patch, codes + g * m->input_group * now, now, whole);
+        for (size_t h = 0; h < halves; h++) {
+          Floats scale, offset;
+          tile_scales(m, tile, m->halves ? 2 * g + h : g / m->span, &scale, &offset);
+          for (size_t t = 0; t < now; t++) {
+            const size_t at = (done * m->groups + g * now) * halves + h * now + t;
+            for (int r = 0; r < 16; r++) {
+              sums[t][r] += (float)(x->starts[at] + whole[t][h][r]) * scales[g * now + t] * scale[r];
+              if (m->has_offset) sums[t][r] += offset[r] * x->sums[at];
             }
           }
-          for (size_t h = 0; h < per_group; h++) {
-            const size_t at = done * m->groups * per_group + (g * per_group + h) * now + t;
-            Floats scale, offset;
-            tile_scales(m, tile, m->halves ? 2 * g + h : g / m->span, &scale, &offset);
-            for (size_t r = 0; r < 16; r++) {
-              sums[r] += (float)(x->starts[at] + whole[h][r]) * x->scales[(done * m->groups) + g * now + t] * scale[r];
-              if (m->has_offset) sums[r] += offset[r] * x->sums[at];
-            }
-          }
-        }
-        for (size_t r = 0; r < 16 && 16 * tile + r < m->rows; r++) {
-          out[(done + t) * stride + 16 * tile + r] = sums[r];
         }
       }
+      const size_t rows = m->rows - 16 * tile < 16 ? m->rows - 16 * tile : 16;
+      for (size_t t = 0; t < now; t++) memcpy(out + (done + t) * stride + 16 * tile, &sums[t], rows * sizeof(float));
     }
   }
 }
@@ -175,8 +193,9 @@ static void multiply_tiles(
 #include "tile_vectors.h"
 #endif
 
-/* Rounds `group` inputs to bytes, what lies beyond `count` being zero, and returns their scale. */
-LATHE_INLINE float round_inputs(const float *restrict x, size_t count, const size_t group, int8_t *restrict codes) {
+/* Rounds `group` inputs to bytes, what lies beyond `count` being zero, and returns their scale: `step` unless it is 0. */
+LATHE_INLINE float round_inputs(
+    const float *restrict x, size_t count, const size_t group, float step, int8_t *restrict codes) {
   float rest[128];
   if (count < group) {
     memset(rest, 0, sizeof rest);
@@ -192,7 +211,7 @@ LATHE_INLINE float round_inputs(const float *restrict x, size_t count, const siz
   }
   float scale = 0;
   for (int r = 0; r < 16; r++) scale = top[r] > scale ? top[r] : scale;
-  scale /= 127;
+  scale = step > 0 ? step : scale / 127;
   /* Zeros, and what no step can reach, become zeros. */
   if (!(scale > 1e-38f) || scale > 3e38f) {
     memset(codes, 0, group);
@@ -224,11 +243,11 @@ LATHE_INLINE TilePlace tile_place(size_t tokens, size_t token) {
 /* Rounds one group of a vector; where `rest` is not null, it receives what rounding left. */
 LATHE_INLINE void pack_group(
     const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, const size_t group,
-    const size_t halves, const LatheTileInputs *to, float *rest) {
+    const size_t halves, float step, const LatheTileInputs *to, float *rest) {
   const size_t part = group >> halves, now = at.count;
   const size_t parameters = at.first * m->groups + g * now + at.place;
   int8_t rounded[128];
-  const float scale = round_inputs(x, count, group, rounded);
+  const float scale = round_inputs(x, count, group, step, rounded);
   to->scales[parameters] = scale;
   for (size_t h = 0; h <= halves; h++) {
     int32_t sum = 0;
@@ -246,12 +265,12 @@ LATHE_INLINE void pack_group(
 }
 
 LATHE_INLINE void pack_any_group(
-    const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, const LatheTileInputs *to,
-    float *rest) {
-  if (m->halves) pack_group(m, x, count, g, at, 32, 1, to, rest);
-  else if (m->input_group == 128) pack_group(m, x, count, g, at, 128, 0, to, rest);
-  else if (m->input_group == 64) pack_group(m, x, count, g, at, 64, 0, to, rest);
-  else pack_group(m, x, count, g, at, 32, 0, to, rest);
+    const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, float step,
+    const LatheTileInputs *to, float *rest) {
+  if (m->halves) pack_group(m, x, count, g, at, 32, 1, step, to, rest);
+  else if (m->input_group == 128) pack_group(m, x, count, g, at, 128, 0, step, to, rest);
+  else if (m->input_group == 64) pack_group(m, x, count, g, at, 64, 0, step, to, rest);
+  else pack_group(m, x, count, g, at, 32, 0, step, to, rest);
 }
 
 static void pack_inputs(
@@ -263,8 +282,8 @@ static void pack_inputs(
     for (size_t g = first; g < first + groups; g++) {
       const size_t start = g * m->input_group;
       const size_t count = m->columns - start < m->input_group ? m->columns - start : m->input_group;
-      pack_any_group(m, x + start, count, g, at, to, twice ? rest : 0);
-      if (twice) pack_any_group(m, rest, count, g, after, to, 0);
+      pack_any_group(m, x + start, count, g, at, to->steps ? to->steps[t] : 0, to, twice ? rest : 0);
+      if (twice) pack_any_group(m, rest, count, g, after, 0, to, 0);
     }
   }
 }

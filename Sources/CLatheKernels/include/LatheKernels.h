@@ -193,6 +193,8 @@ typedef struct {
   float *_Nonnull scales;
   float *_Nonnull sums;
   int32_t *_Nonnull starts;
+  /// The step of each vector, whose numbers are whole multiples of it, 127 at most; null finds one for each group.
+  const float *_Nullable steps;
   size_t tokens;
 } LatheTileInputs;
 
@@ -294,11 +296,6 @@ typedef struct {
   /// Returns the scale.
   float (*_Nonnull quantize_vector)(
     const float *_Nonnull x, float top, float scale, int8_t *_Nonnull codes, size_t n);
-  /// out[t · stride] = row · x[t] for `tokens` vectors of codes, whose scales and whose sums over each of the row's
-  /// groups are given; groups must be runs of columns. `codes` is scratch of n bytes.
-  void (*_Nonnull multiply_codes)(
-    const LatheIntegerRow *_Nonnull row, const int8_t *_Nonnull x, const float *_Nonnull x_scales,
-    const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes, float *_Nonnull out, size_t stride);
   /// Rounds the input groups `first ..< first + count` of `tokens` vectors for tiles of the shape of `m`; with `twice`, as many again follow them: what rounding left of
   /// each. The memory of `to` holds groups · input_group codes, groups scales, twice as many sums and starts a vector.
   void (*_Nonnull pack_inputs)(
@@ -354,11 +351,6 @@ void lathe_multiply_stored(
 void lathe_multiply_integer(
   const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, const float *_Nonnull x,
   float *_Nonnull out);
-/// out[t · stride + r] = row r · x[t] for `rows` integer rows and `tokens` vectors of codes.
-void lathe_multiply_codes(
-  const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, const int8_t *_Nonnull x,
-  const float *_Nonnull x_scales, const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes,
-  float *_Nonnull out, size_t stride);
 /// Decodes `rows` integer rows, one after another.
 void lathe_decode_integer(
   const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, float *_Nonnull out);

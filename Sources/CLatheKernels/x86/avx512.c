@@ -51,21 +51,6 @@ static inline __attribute__((always_inline)) void unpack_width(
 
 #include "../families/widths.h"
 
-#define LATHE_OWN_DOT_CODES
-static inline __attribute__((always_inline)) int32_t dot_codes_bytes(const uint8_t *a, const int8_t *x, size_t n) {
-  __m512i sum = _mm512_setzero_si512(), other = sum;
-  size_t i = 0;
-  for (; i + 128 <= n; i += 128) {
-    sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(a + i), _mm512_loadu_si512(x + i));
-    other = _mm512_dpbusd_epi32(other, _mm512_loadu_si512(a + i + 64), _mm512_loadu_si512(x + i + 64));
-  }
-  for (; i < n; i += 64) {
-    const uint64_t mask = n - i < 64 ? (1ull << (n - i)) - 1 : ~0ull;
-    sum = _mm512_dpbusd_epi32(sum, _mm512_maskz_loadu_epi8(mask, a + i), _mm512_maskz_loadu_epi8(mask, x + i));
-  }
-  return _mm512_reduce_add_epi32(_mm512_add_epi32(sum, other));
-}
-
 #define LATHE_OWN_INTEGER_PEAK
 /* Twelve accumulators: as many products are under way as both ports hold. */
 static size_t integer_peak(size_t rounds, int32_t *sink) {

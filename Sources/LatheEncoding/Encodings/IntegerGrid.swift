@@ -149,19 +149,6 @@ public struct IntegerGrid: AffineGrid {
     }
   }
 
-  public func integerGroup(columns: Int) -> Int? { hasGroupIndex ? nil : groupSize ?? columns }
-
-  public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
-    stride: Int, with kernels: Kernels
-  ) {
-    withExtendedLifetime(matrix) {
-      kernels.multiply(
-        integerRows(of: matrix, from: rows.lowerBound), count: rows.count, byCodes: x.codes, scales: x.scales,
-        sums: x.sums, tokens: x.tokens, into: out, stride: stride)
-    }
-  }
-
   /// Columns that name their groups are put in the groups' order.
   public func tiling(of matrix: EncodedMatrix) -> Tiling? {
     let group = groupSize ?? matrix.columns
