@@ -21,7 +21,7 @@ struct Lathe: ParsableCommand {
       continue when the same command is given again.
 
       The environment variable LATHE_KERNELS chooses the instruction set, for comparisons: scalar (plain C), avx2,
-      avx512vnni, neon, i8mm; by default the fastest there is.
+      avx512vnni, neon, i8mm; by default the fastest there is. A name this machine does not know is wrong usage.
       """,
     version: "0.1.0",
     subcommands: [

@@ -50,6 +50,15 @@ import Testing
       }
     ),
     ("ternary", 1e-3, { Recipe(method: RoundToNearest(), grid: try TernaryGrid(groupSize: 32)) }),
+    // Inputs that are rounded in any case: the same whole numbers both ways.
+    (
+      "w8a8", 1e-7,
+      {
+        Recipe(
+          name: "w8a8", transforms: [SmoothQuant()],
+          rules: [Rule(method: RoundToNearest(), encoding: try IntegerGrid(bits: 8, groupSize: nil))])
+      }
+    ),
     ("billm", 1e-3, { Recipe(method: BiLLM(), grid: try IntegerGrid(bits: 4, groupSize: 128)) }),
     ("pbllm", 1e-3, { Recipe(method: PBLLM(), grid: try IntegerGrid(bits: 4, groupSize: 128)) }),
   ]
