@@ -50,9 +50,9 @@ import Testing
       }
     ),
     ("ternary", 1e-3, { Recipe(method: RoundToNearest(), grid: try TernaryGrid(groupSize: 32)) }),
-    // Inputs that are rounded in any case: the same whole numbers both ways.
+    // Inputs are rounded in any case, but a sum's last place may tip a code, here as between instruction sets.
     (
-      "w8a8", 1e-7,
+      "w8a8", 1e-3,
       {
         Recipe(
           name: "w8a8", transforms: [SmoothQuant()],
