@@ -13,10 +13,11 @@ demo: build
 build: dependencies
 	$(BUILD) --product lathe
 
-## Run every test, in release mode.
+## Run every test, in release mode; what computes with kernels under every instruction set.
 test: dependencies
 	swift build -c release --build-tests
 	swift test -c release --skip-build
+	Scripts/test-kernels
 
 ## The laws of the code base, and the report in a real browser.
 check: dependencies-check

@@ -66,7 +66,8 @@ let tests: [Target] = [
     swiftSettings: settings),
   .testTarget(
     name: "LatheStudyTests", dependencies: ["LatheStudy", "LatheTestSupport"], swiftSettings: settings),
-  .testTarget(name: "CommandTests", dependencies: ["lathe", "LatheTestSupport"], swiftSettings: settings),
+  .testTarget(
+    name: "CommandTests", dependencies: ["lathe", "LatheTensor", "LatheTestSupport"], swiftSettings: settings),
 ]
 
 let package = Package(

@@ -23,41 +23,24 @@ static void fifth_bits(uint32_t high, uint8_t *restrict codes) {
   for (int j = 0; j < 32; j++) codes[j] |= (uint8_t)((high >> j & 1) << 4);
 }
 
-READ(q4_0) {
-  for (size_t b = 0; b < blocks; b++, row += 18) {
+/* A scale, perhaps a minimum, perhaps fifth bits, and half bytes. */
+static int nibble_blocks(
+    const uint8_t *restrict row, size_t blocks, const LatheCodeRow *restrict to, int has_minimum, int has_fifth) {
+  const size_t head = has_minimum ? 4 : 2, start = head + (has_fifth ? 4 : 0);
+  for (size_t b = 0; b < blocks; b++, row += start + 16) {
     to->scales[b] = load_u16(row);
-    nibbles(row + 2, to->codes + 32 * b);
+    if (has_minimum) to->minimums[b] = load_u16(row + 2);
+    nibbles(row + start, to->codes + 32 * b);
+    if (has_fifth) fifth_bits(load_u32(row + head), to->codes + 32 * b);
   }
   return 1;
 }
 
-READ(q4_1) {
-  for (size_t b = 0; b < blocks; b++, row += 20) {
-    to->scales[b] = load_u16(row);
-    to->minimums[b] = load_u16(row + 2);
-    nibbles(row + 4, to->codes + 32 * b);
-  }
-  return 1;
-}
-
-READ(q5_0) {
-  for (size_t b = 0; b < blocks; b++, row += 22) {
-    to->scales[b] = load_u16(row);
-    nibbles(row + 6, to->codes + 32 * b);
-    fifth_bits(load_u32(row + 2), to->codes + 32 * b);
-  }
-  return 1;
-}
-
-READ(q5_1) {
-  for (size_t b = 0; b < blocks; b++, row += 24) {
-    to->scales[b] = load_u16(row);
-    to->minimums[b] = load_u16(row + 2);
-    nibbles(row + 8, to->codes + 32 * b);
-    fifth_bits(load_u32(row + 4), to->codes + 32 * b);
-  }
-  return 1;
-}
+READ(q4_0) { return nibble_blocks(row, blocks, to, 0, 0); }
+READ(q4_1) { return nibble_blocks(row, blocks, to, 1, 0); }
+READ(q5_0) { return nibble_blocks(row, blocks, to, 0, 1); }
+READ(q5_1) { return nibble_blocks(row, blocks, to, 1, 1); }
+READ(iq4_nl) { return nibble_blocks(row, blocks, to, 0, 0); }
 
 READ(q8_0) {
   for (size_t b = 0; b < blocks; b++, row += 34) {
@@ -155,8 +138,6 @@ READ(q6_k) {
   }
   return 1;
 }
-
-READ(iq4_nl) { return read_q4_0(row, blocks, to); }
 
 READ(iq4_xs) {
   for (size_t b = 0; b < blocks; b++, row += 136) {

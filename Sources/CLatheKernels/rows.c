@@ -26,15 +26,6 @@ void lathe_decode_integer(const LatheKernels *kernels, const LatheIntegerRow *fi
   for (size_t r = 0; r < rows; r++, step(&row)) kernels->decode_integer(&row, out + r * row.n);
 }
 
-void lathe_multiply_codes(
-    const LatheKernels *kernels, const LatheIntegerRow *first, size_t rows, const int8_t *x, const float *x_scales,
-    const int32_t *x_sums, size_t tokens, uint8_t *codes, float *out, size_t stride) {
-  LatheIntegerRow row = *first;
-  for (size_t r = 0; r < rows; r++, step(&row)) {
-    kernels->multiply_codes(&row, x, x_scales, x_sums, tokens, codes, out + r, stride);
-  }
-}
-
 static void step_lookup(LatheLookupRow *row) {
   row->codes += row->code_stride;
   if (row->scales) row->scales += row->group_stride;

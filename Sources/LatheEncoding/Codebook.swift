@@ -9,6 +9,11 @@ package struct Codebook: Sendable {
   private let order: [UInt8]
   /// The largest value that still belongs to each of the first fifteen of them.
   private let bounds: [Float]
+  /// The entries as bytes, 128 above multiples of `unit`: exact where they have a common unit, else within a 250th of the
+  /// largest.
+  package let wholes: [UInt8]
+  /// What a whole entry is multiplied by.
+  package let unit: Float
 
   /// The entries of the given codes; a value half-way between two goes to the smaller one.
   ///
@@ -32,6 +37,23 @@ package struct Codebook: Sendable {
         isZero ? bounds[k - 1] : tiesToEven && ranked[k + 1] % 2 == 0 ? middle.nextDown : middle)
     }
     self.bounds = bounds
+    (wholes, unit) = Self.wholes(table)
+  }
+
+  /// Of the units that take the largest entry to at most 127, the one whose multiples are nearest to all; of equals the
+  /// largest.
+  private static func wholes(_ table: [Float]) -> (entries: [UInt8], unit: Float) {
+    let largest = table.map(abs).max() ?? 1
+    var best: (error: Float, unit: Float) = (.infinity, 1)
+    for eighths in 8...8 * 127 {
+      let unit = largest * 8 / Float(eighths)
+      let error = table.reduce(Float(0)) {
+        let missed = ($1 / unit).rounded() * unit - $1
+        return $0 + missed * missed
+      }
+      if error < best.error { best = (error, unit) }
+    }
+    return (table.map { UInt8(128 + ($0 / best.unit).rounded()) }, best.unit)
   }
 
   /// The codes nearest to a column divided by each row's scale, and the points they stand for.

@@ -234,35 +234,3 @@ extension EncodedMatrix {
     }
   }
 }
-
-extension EncodedMatrix {
-  /// `out[t] = W · x[t]` for `tokens` vectors of signed bytes with a scale each.
-  ///
-  /// - Returns: false where the encoding has no whole numbers to multiply; `out` is then untouched.
-  package func multiply(
-    codes: [Int8], scales: [Float], tokens: Int, into out: UnsafeMutablePointer<Float>, team: ThreadTeam,
-    with kernels: Kernels = .best
-  ) -> Bool {
-    guard let group = encoding.integerGroup(columns: columns) else { return false }
-    let groups = (columns + group - 1) / group
-    var sums = [Int32](repeating: 0, count: tokens * groups)
-    for t in 0..<tokens {
-      for j in 0..<columns { sums[t * groups + j / group] += Int32(codes[t * columns + j]) }
-    }
-    codes.withUnsafeBufferPointer { codes in
-      scales.withUnsafeBufferPointer { scales in
-        sums.withUnsafeBufferPointer { sums in
-          guard let codes = codes.baseAddress, let scales = scales.baseAddress, let sums = sums.baseAddress
-          else { return }
-          let vectors = IntegerVectors(tokens: tokens, codes: codes, scales: scales, sums: sums)
-          let work = { (range: Range<Int>) in
-            encoding.multiply(
-              self, rows: range, by: vectors, into: out + range.lowerBound, stride: rows, with: kernels)
-          }
-          if tokens * count < 1 << 18 { work(0..<rows) } else { team.split(rows, grain: 8, work) }
-        }
-      }
-    }
-    return true
-  }
-}

@@ -32,18 +32,8 @@ public protocol Encoding: Codable, Hashable, Sendable {
     into out: UnsafeMutablePointer<Float>,
     with kernels: Kernels)
 
-  /// The neighbours in a row that share parameters when the matrix meets vectors of whole numbers; nil where it cannot.
-  func integerGroup(columns: Int) -> Int?
-
-  /// `out[t · stride + r] = row r · x[t]` for `rows` of the matrix and vectors of whole numbers.
-  ///
-  /// Called where `integerGroup` is not nil.
-  func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
-    stride: Int, with kernels: Kernels)
-
-  /// What the codes of a row of `columns` are, for products with inputs rounded to bytes; nil where there are none.
-  func tiling(columns: Int) -> Tiling?
+  /// What the codes of a matrix are, for products with inputs rounded to bytes; nil where there are none.
+  func tiling(of matrix: EncodedMatrix) -> Tiling?
 
   /// Writes the codes and parameters of row number `row`.
   ///
@@ -72,14 +62,7 @@ extension Encoding {
 
   public var storedLayout: StoredLayout? { nil }
 
-  public func integerGroup(columns: Int) -> Int? { nil }
-
-  public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
-    stride: Int, with kernels: Kernels
-  ) {}
-
-  public func tiling(columns: Int) -> Tiling? { storedLayout.flatMap { Tiling($0) } }
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? { storedLayout.flatMap { Tiling($0) } }
 
   public func readCodes(
     of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
@@ -97,16 +80,6 @@ extension Encoding {
 
   /// The description a file keeps: the encoding's name and its settings.
   public var description: EncodingDescription { EncodingDescription(self) }
-}
-
-/// Vectors of whole numbers, as kernels see them: value = code · scale of its vector.
-public struct IntegerVectors {
-  /// The number of vectors.
-  public let tokens: Int
-  let codes: UnsafePointer<Int8>
-  let scales: UnsafePointer<Float>
-  /// The sum of the codes in each group, vector after vector.
-  let sums: UnsafePointer<Int32>
 }
 
 /// One run of bytes of an encoded matrix: its name, element type and shape.

@@ -7,7 +7,7 @@ extension EncodedMatrix {
   ///
   /// - Parameter isDelicate: whether the inputs have heavy tails, and are to be rounded with more care.
   package func tiled(isDelicate: Bool = false, team: ThreadTeam, with kernels: Kernels = .best) -> Tiles? {
-    guard let tiling = encoding.tiling(columns: columns) else { return nil }
+    guard let tiling = encoding.tiling(of: self) else { return nil }
     return Tiles(
       rows: rows, columns: columns, tiling: tiling, isDelicate: isDelicate, team: team, kernels: kernels,
       read: { row, codes in encoding.readCodes(of: self, row: row, into: codes, with: kernels) },

@@ -7,7 +7,8 @@ public enum Activations: String, Codable, CaseIterable, Sendable {
   case float
   /// Rounded to signed bytes, a scale for each 32 to 128 of them and each token; sums of whole numbers.
   ///
-  /// Fast, and close: weights of no whole codes (floats, and encodings without a tiling) meet inputs as they are.
+  /// Fast, and close: weights of no whole codes (floats, odd groups, scales that binary16 cannot hold) meet inputs as they
+  /// are; `weightsWithoutTiles` counts them.
   case int8
 }
 
@@ -44,12 +45,19 @@ extension Model {
   }
 }
 
+extension Model {
+  /// The weights that meet inputs as they are, of all that are multiplied: those of the blocks and the head.
+  public var weightsWithoutTiles: (count: Int, all: Int) {
+    let all = blocks.flatMap { $0.weights.values } + [effectiveHead]
+    return (all.count { $0.tiles == nil }, all.count)
+  }
+}
+
 extension Linear {
-  /// Lays the weight out in tiles, where it can be and inputs are not rounded in a way of their own.
+  /// Lays the weight out in tiles, where it can be.
   ///
   /// Three quarters of what rounding costs come from the inputs of `down`, products of two activations.
   fileprivate mutating func tile(_ role: Role?, _ team: ThreadTeam) {
-    guard activations == nil else { return }
     tiles = weight.tiled(isDelicate: role == .down, team: team)
   }
 }

@@ -13,7 +13,7 @@ public final class Inference {
   /// Tokens run together at most; longer inputs go in pieces of this many.
   public static let batch = 512
 
-  let model: Model
+  package let model: Model
   let rotary: RotaryTable
   /// That of each block.
   let attention: [Attention]

@@ -6,7 +6,7 @@ public enum InputStep: Hashable, Sendable {
   case scale([Float])
   /// The vector is turned.
   case rotate(Rotation)
-  /// The vector is rounded to whole numbers, and the product is one of whole numbers.
+  /// The vector is rounded to whole numbers; weights laid out for rounded inputs meet these as they are.
   case quantize(ActivationGrid)
 }
 
@@ -41,6 +41,20 @@ public struct ActivationGrid: Codable, Hashable, Sendable {
 
   /// "int8 activations", "static int8 activations".
   public var label: String { (scale == nil ? "" : "static ") + "int\(bits) activations" }
+
+  /// Rounds `tokens` vectors of `width` numbers in place, and returns each one's step.
+  func round(_ x: UnsafeMutablePointer<Float>, tokens: Int, width: Int) -> [Float] {
+    withUnsafeTemporaryAllocation(of: Int8.self, capacity: width) { codes in
+      guard let codes = codes.baseAddress else { return [] }
+      return (0..<tokens).map { t in
+        let vector = x + t * width
+        let step = Kernels.best.quantizeVector(
+          vector, top: outermostCode, scale: scale ?? 0, into: codes, width)
+        for j in 0..<width { vector[j] = Float(codes[j]) * step }
+        return step
+      }
+    }
+  }
 
   /// The outermost code.
   package var outermostCode: Float { Float((1 << (bits - 1)) - 1) }

@@ -55,7 +55,7 @@ public struct Linear: Sendable {
     _ products: [(linear: Linear, out: UnsafeMutablePointer<Float>)], by x: UnsafePointer<Float>, tokens: Int,
     team: ThreadTeam, inputs: TileInputs
   ) {
-    var x = x, scratch: FloatBuffer?
+    var x = x, scratch: FloatBuffer?, steps: [Float]?
     if let first = products.first, !first.linear.input.isEmpty {
       // What all go through is gone through once.
       guard products.allSatisfy({ $0.linear.input == first.linear.input }) else {
@@ -67,19 +67,16 @@ public struct Linear: Sendable {
       let copy = FloatBuffer(tokens * first.linear.weight.columns)
       copy.pointer.update(from: x, count: copy.count)
       first.linear.prepare(copy.pointer, tokens: tokens, team: team)
+      steps = first.linear.activations?.round(
+        copy.pointer, tokens: tokens, width: first.linear.weight.columns)
       x = UnsafePointer(copy.pointer)
       scratch = copy
     }
     withExtendedLifetime(scratch) {
-      if let grid = products.first?.linear.activations {
-        let codes = ActivationCodes(x, tokens: tokens, width: products[0].linear.weight.columns, grid: grid)
-        for product in products { codes.multiply(product.linear.weight, into: product.out, team: team) }
-      } else {
-        let tiled = products.compactMap { product in product.linear.tiles.map { ($0, product.out) } }
-        Tiles.multiply(tiled, by: x, tokens: tokens, inputs: inputs, team: team)
-        for product in products where product.linear.tiles == nil {
-          product.linear.weight.multiply(x, tokens: tokens, into: product.out, team: team)
-        }
+      let tiled = products.compactMap { product in product.linear.tiles.map { ($0, product.out) } }
+      Tiles.multiply(tiled, by: x, tokens: tokens, steps: steps, inputs: inputs, team: team)
+      for product in products where product.linear.tiles == nil {
+        product.linear.weight.multiply(x, tokens: tokens, into: product.out, team: team)
       }
     }
     for product in products { product.linear.finish(product.out, tokens: tokens, team: team) }

@@ -21,13 +21,28 @@ public struct Kernels: @unchecked Sendable {
   /// Every set this machine can run, slowest first.
   public static let available: [Kernels] =
     [.scalar]
-    + [lathe_kernels_neon(), lathe_kernels_avx2(), lathe_kernels_avx512()].compactMap { $0.map(Kernels.init) }
+    + [lathe_kernels_neon(), lathe_kernels_i8mm(), lathe_kernels_avx2(), lathe_kernels_avx512()]
+    .compactMap { $0.map(Kernels.init) }
+
+  /// The set this machine can run that is called `name`; "avx512" means "avx512vnni".
+  public static func named(_ name: String) -> Kernels? {
+    available.first { $0.name == (name == "avx512" ? "avx512vnni" : name) }
+  }
 
   /// The fastest set this machine can run, or the one the environment variable `LATHE_KERNELS` names.
-  public static let best: Kernels = {
-    let wanted = getenv("LATHE_KERNELS").map { String(cString: $0) }
-    return available.first { $0.name == wanted } ?? available[available.count - 1]
-  }()
+  public static let best: Kernels = wanted.flatMap(named) ?? available[available.count - 1]
+
+  private static var wanted: String? { getenv("LATHE_KERNELS").map { String(cString: $0) } }
+
+  /// Throws where `LATHE_KERNELS` names no set that this machine can run; `best` is then the fastest.
+  ///
+  /// - Throws: `Problem` of kind `usage` with the names there are.
+  public static func checkEnvironment() throws(Problem) {
+    guard let wanted, named(wanted) == nil else { return }
+    throw Problem(
+      .usage, "LATHE_KERNELS is \"\(wanted)\"",
+      cure: "known here are \(available.map(\.name).joined(separator: ", "))")
+  }
 
   /// The name of the instruction set.
   public var name: String { String(cString: table.pointee.name) }
@@ -199,23 +214,6 @@ extension Kernels {
     _ x: UnsafePointer<Float>, top: Float, scale: Float, into codes: UnsafeMutablePointer<Int8>, _ n: Int
   ) -> Float {
     table.pointee.quantize_vector(x, top, scale, codes, n)
-  }
-
-  /// The products of `count` rows and `tokens` vectors of codes: `out[t · stride + row]`.
-  ///
-  /// - Parameters:
-  ///   - scales: the step of each vector.
-  ///   - sums: the sum of each vector's codes over each group of the rows.
-  package func multiply(
-    _ rows: IntegerRows, count: Int, byCodes x: UnsafePointer<Int8>, scales: UnsafePointer<Float>,
-    sums: UnsafePointer<Int32>, tokens: Int, into out: UnsafeMutablePointer<Float>, stride: Int
-  ) {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: rows.first.n) { codes in
-      guard let codes = codes.baseAddress else { return }
-      withUnsafePointer(to: rows.first) {
-        lathe_multiply_codes(table, $0, count, x, scales, sums, tokens, codes, out, stride)
-      }
-    }
   }
 
   package func decodeTernary(

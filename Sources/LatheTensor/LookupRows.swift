@@ -30,6 +30,26 @@ package struct LookupRows {
     }
     first = row
   }
+
+  /// Writes the first row's codes, and its scales times `unit` as binary16.
+  ///
+  /// - Returns: false where binary16 holds the scales badly: the largest would err by more than a 256th, or be infinite.
+  package func read(into codes: CodeRow, unit: Float, with kernels: Kernels) -> Bool {
+    kernels.unpack(first.codes, width: 4, into: codes.codes, first.n)
+    var largest: Float = 0
+    for g in 0..<(first.n + first.group - 1) / first.group {
+      var scale: Float = 0
+      if let scales = first.scales {
+        scale = scales[g]
+      } else if let codes = first.scale_codes, let table = first.scale_table, let factors = first.factors {
+        scale = table[Int(codes[g])] * factors[(first.first + g) / first.span] + first.offset
+      }
+      guard abs(scale * unit) <= HalfPrecision.largest else { return false }
+      codes.scales[g] = HalfPrecision.bits(scale * unit)
+      largest = max(largest, abs(scale * unit))
+    }
+    return largest == 0 || largest >= 0x1p-17
+  }
 }
 
 extension Kernels {

@@ -14,7 +14,9 @@ package final class Tiles: @unchecked Sendable {
   package let byteCount: Int
   fileprivate let kernels: Kernels
   private let memory: LargeMemory
-  private let table: [UInt8]
+  private let extras: TileExtras
+  /// The column in each place; empty where they stand as they are.
+  fileprivate let order: [Int32]
   let layout: LatheTiles
 
   /// Lays a matrix out.
@@ -31,34 +33,19 @@ package final class Tiles: @unchecked Sendable {
     guard let shape = TileShape(columns: columns, tiling: tiling, widest: isDelicate ? 32 : 128)
     else { return nil }
     (self.rows, self.columns, self.kernels) = (rows, columns, kernels)
-    let tiles = (rows + 15) / 16
-    var sections = Sections()
-    let codes = sections.add(tiles * shape.padded / 32 * 64 * tiling.bits)
-    let parameters = 16 * tiles * shape.weightGroups, supers = 16 * tiles * shape.supers
-    let isCoded = tiling.scales != .halves
-    let scales = sections.add(2 * (isCoded ? supers : parameters))
-    let scaleCodes = isCoded ? sections.add(parameters) : nil
-    let hasMinimums = tiling.offsets == .minimums || tiling.offsets == .nibbles
-    let minimums = hasMinimums ? sections.add(2 * (isCoded ? supers : parameters)) : nil
-    let minimumCodes = isCoded && tiling.offsets == .minimums ? sections.add(parameters) : nil
-    let zeros = tiling.offsets == .zeros ? sections.add(parameters) : nil
-    let halfZeros = tiling.offsets == .halfZeros ? sections.add(2 * parameters) : nil
-    byteCount = sections.count
-    guard let memory = LargeMemory(sections.count) else { return nil }
-    self.memory = memory
-    table = tiling.table ?? []
-    let base = memory.base
-    func at<T>(_ offset: Int?, _ type: T.Type) -> UnsafeMutablePointer<T>? {
-      offset.map { (base + $0).assumingMemoryBound(to: type) }
-    }
-    let target = CodeRow(
-      codes: (base + codes).assumingMemoryBound(to: UInt8.self),
-      scales: (base + scales).assumingMemoryBound(to: UInt16.self), scaleCodes: at(scaleCodes, Int8.self),
-      minimumCodes: at(minimumCodes, UInt8.self), minimums: at(minimums, UInt16.self),
-      zeros: at(zeros, UInt8.self), halfZeros: at(halfZeros, UInt16.self))
-    layout = shape.layout(rows: rows, columns: columns, tiling: tiling, at: target)
+    let tiles = (rows + 15) / 16, parameters = 16 * tiles * shape.weightGroups
+    let extras = TileExtras(tiling, rows: rows, padded: shape.padded)
+    let parts = CodeMemory(
+      tiling, codes: tiles * shape.padded / 32 * 64 * tiling.bits, groups: parameters,
+      scales: tiling.scales == .halves ? parameters : 16 * tiles * shape.supers,
+      tables: 16 * tiles * shape.tableGroups * (tiling.rowTables?.count ?? 0), patches: extras.patchCount)
+    byteCount = parts.byteCount
+    guard let memory = LargeMemory(byteCount) else { return nil }
+    (self.memory, self.extras, order) = (memory, extras, tiling.order ?? [])
+    let target = parts.row(at: memory.base)
+    layout = shape.layout(rows: rows, columns: columns, tiling: tiling, at: target, extras)
     let failed = Flag()
-    let writer = TileWriter(shape, tiling, rows: rows, columns: columns, kernels)
+    let writer = TileWriter(shape, tiling, extras, rows: rows, columns: columns, kernels)
     let run = max(1, (1 << 26) / (16 * columns))
     for first in stride(from: 0, to: tiles, by: run) where !failed.isRaised {
       let count = min(run, tiles - first)
@@ -71,29 +58,21 @@ package final class Tiles: @unchecked Sendable {
   /// The bytes of one tile's codes.
   private var tileBytes: Int { layout.groups * layout.input_group / 32 * 64 * Int(layout.bits) }
 
-  /// The most vectors that are rounded twice: as many as a draft of four tokens verifies, but none where one bit a
-  /// weight lets arithmetic bind.
-  fileprivate var tokensRoundedTwice: Int { layout.bits > 1 ? 5 : 0 }
+  /// The most vectors that are rounded twice: as many as a draft of four tokens verifies, but none where weights of one
+  /// bit, or two values a row, err far more than inputs do and arithmetic binds.
+  fileprivate var tokensRoundedTwice: Int { layout.bits > 1 && layout.row_tables == nil ? 5 : 0 }
 
   /// What inputs look like that these tiles meet.
   fileprivate var inputs: InputKey {
     InputKey(
       columns: columns, group: layout.input_group, halves: layout.halves != 0, start: layout.start,
-      isByte: layout.bits == 8 || !table.isEmpty)
-  }
-
-  private func withLayout<R>(_ body: (UnsafePointer<LatheTiles>) -> R) -> R {
-    table.withUnsafeBufferPointer { table in
-      var layout = layout
-      if !table.isEmpty { layout.table = table.baseAddress }
-      return withUnsafePointer(to: &layout, body)
-    }
+      isByte: layout.bits == 8 || layout.table != nil || layout.row_tables != nil, order: order)
   }
 
   fileprivate func pack(
     _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, groups: Range<Int>, to target: LatheTileInputs
   ) {
-    withLayout { layout in
+    withUnsafePointer(to: layout) { layout in
       withUnsafePointer(to: target) {
         kernels.table.pointee.pack_inputs(
           layout, x, tokens, twice ? 1 : 0, groups.lowerBound, groups.count, $0)
@@ -120,7 +99,7 @@ package final class Tiles: @unchecked Sendable {
   private func multiply(
     _ tiles: Range<Int>, by x: LatheTileInputs, into out: UnsafeMutablePointer<Float>, stride: Int
   ) {
-    withLayout { layout in
+    withUnsafePointer(to: layout) { layout in
       withUnsafePointer(to: x) {
         kernels.table.pointee.multiply_tiles(layout, tiles.lowerBound, tiles.count, $0, out, stride)
       }
@@ -142,15 +121,32 @@ private struct InputKey: Hashable {
   let halves: Bool
   let start: Int32
   let isByte: Bool
+  let order: [Int32]
 }
 
 /// Vectors rounded to bytes, as tiles meet them; the memory is used again.
 package final class TileInputs {
   private var capacity = 0
   private var codes = AlignedMemory(0), scales = AlignedMemory(0), sums = AlignedMemory(0)
-  private var starts = AlignedMemory(0)
+  private var starts = AlignedMemory(0), ordered = AlignedMemory(0)
 
   package init() {}
+
+  /// Vectors whose numbers lie in the order of the places.
+  private func arrange(
+    _ x: UnsafePointer<Float>, tokens: Int, _ order: [Int32], team: ThreadTeam
+  ) -> UnsafePointer<Float> {
+    let columns = order.count
+    if ordered.count < 4 * tokens * columns { ordered = AlignedMemory(4 * tokens * columns) }
+    let out = ordered.base.assumingMemoryBound(to: Float.self)
+    order.withUnsafeBufferPointer { order in
+      let arrange = { (range: Range<Int>) in
+        for t in range { for j in 0..<columns { out[t * columns + j] = x[t * columns + Int(order[j])] } }
+      }
+      if tokens < 8 { arrange(0..<tokens) } else { team.split(tokens, grain: 4, arrange) }
+    }
+    return UnsafePointer(out)
+  }
 
   private func reserve(_ tokens: Int, columns: Int) {
     // The last group of a row may be filled up to 128; there are two sums for each 32 columns at most.
@@ -165,9 +161,11 @@ package final class TileInputs {
 
   /// Rounds `tokens` vectors for `tiles`; rounded twice, what was left of them follows.
   fileprivate func pack(
-    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, for tiles: Tiles, team: ThreadTeam
+    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, steps: UnsafePointer<Float>?, for tiles: Tiles,
+    team: ThreadTeam
   ) -> LatheTileInputs {
     let columns = tiles.columns, count = twice ? 2 * tokens : tokens
+    let x = tiles.order.isEmpty ? x : arrange(x, tokens: tokens, tiles.order, team: team)
     reserve(count, columns: columns)
     let groups = tiles.layout.groups, halves = tiles.layout.halves != 0 ? 2 : 1
     let padded = groups * tiles.layout.input_group
@@ -175,8 +173,7 @@ package final class TileInputs {
       codes: codes.base.assumingMemoryBound(to: Int8.self),
       scales: scales.base.assumingMemoryBound(to: Float.self),
       sums: sums.base.assumingMemoryBound(to: Float.self),
-      starts: starts.base.assumingMemoryBound(to: Int32.self),
-      tokens: count)
+      starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps, tokens: count)
     if count * columns < 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
       return all
@@ -194,7 +191,7 @@ package final class TileInputs {
         to: LatheTileInputs(
           codes: all.codes + t * padded, scales: all.scales + t * groups,
           sums: all.sums + t * groups * halves,
-          starts: all.starts + t * groups * halves, tokens: range.count))
+          starts: all.starts + t * groups * halves, steps: steps.map { $0 + t }, tokens: range.count))
     }
     return all
   }
@@ -203,18 +200,21 @@ package final class TileInputs {
 extension Tiles {
   /// `out[t] = W · x[t]` for `tokens` contiguous vectors and several matrices that meet the same ones.
   ///
-  /// - Parameter products: each matrix, and where its `tokens` rows of outputs go.
+  /// - Parameters:
+  ///   - products: each matrix, and where its `tokens` rows of outputs go.
+  ///   - steps: where vectors are whole multiples of a step, 127 of it at most, each vector's: they are not rounded again.
   package static func multiply(
     _ products: [(tiles: Tiles, out: UnsafeMutablePointer<Float>)], by x: UnsafePointer<Float>, tokens: Int,
-    inputs: TileInputs, team: ThreadTeam
+    steps: UnsafePointer<Float>? = nil, inputs: TileInputs, team: ThreadTeam
   ) {
     var first = 0
     while first < products.count {
       let key = products[first].tiles.inputs
       var end = first + 1
       while end < products.count, products[end].tiles.inputs == key { end += 1 }
-      let twice = tokens <= products[first].tiles.tokensRoundedTwice
-      let packed = inputs.pack(x, tokens: tokens, twice: twice, for: products[first].tiles, team: team)
+      let twice = steps == nil && tokens <= products[first].tiles.tokensRoundedTwice
+      let packed = inputs.pack(
+        x, tokens: tokens, twice: twice, steps: steps, for: products[first].tiles, team: team)
       multiply(products[first..<end], by: packed, twice: twice, team: team)
       first = end
     }

@@ -2,7 +2,7 @@ internal import CLatheKernels
 
 /// What the codes of a matrix are, for products with inputs rounded to bytes.
 ///
-/// Value = scale · (code - zero), or scale · code + minimum; where there is a table, its entry takes the code's place.
+/// Value = scale · (code - zero), or scale · code + minimum; where there are tables, an entry takes the code's place.
 public struct Tiling: Hashable, Sendable {
   /// How scales are kept.
   package enum Scales: Hashable, Sendable {
@@ -26,6 +26,28 @@ public struct Tiling: Hashable, Sendable {
     case nibbles
   }
 
+  /// Tables that each row has for runs of columns, of four bytes for codes of two bits.
+  package struct RowTables: Hashable, Sendable {
+    /// The columns that share a row's table.
+    package var columns: Int
+    /// What else there is.
+    package var others: Others
+
+    /// A second table, or bytes of their own.
+    package enum Others: Hashable, Sendable {
+      /// A second table for the columns that are marked.
+      case marked([Bool])
+      /// Codes with the second bit set stand for bytes of their own: how many there are before each row, and in all.
+      case patches(before: [Int])
+    }
+
+    package init(columns: Int, _ others: Others) { (self.columns, self.others) = (columns, others) }
+
+    /// The bytes of a row's tables for one run of columns.
+    var count: Int { if case .marked = others { 8 } else { 4 } }
+    var hasPatches: Bool { if case .patches = others { true } else { false } }
+  }
+
   /// The width of a code, 1 to 8.
   package var bits: Int
   /// The columns that share a scale.
@@ -34,13 +56,20 @@ public struct Tiling: Hashable, Sendable {
   package var offsets: Offsets
   /// Sixteen entries, 128 above their values.
   package var table: [UInt8]?
+  /// Each row's own tables; they ask for groups of 32 columns and more.
+  package var rowTables: RowTables?
+  /// The column that comes in each place, where groups are not runs of columns as they are.
+  package var order: [Int32]?
 
   package init(
-    bits: Int, group: Int, scales: Scales = .halves, offsets: Offsets, table: [UInt8]? = nil
+    bits: Int, group: Int, scales: Scales = .halves, offsets: Offsets, table: [UInt8]? = nil,
+    rowTables: RowTables? = nil, order: [Int32]? = nil
   ) {
     (self.bits, self.group, self.scales) = (bits, group, scales)
-    (self.offsets, self.table) = (offsets, table)
+    (self.offsets, self.table, self.rowTables, self.order) = (offsets, table, rowTables, order)
   }
+
+  var hasMinimums: Bool { offsets == .minimums || offsets == .nibbles }
 
   /// What the codes of blocks of `layout` are; nil where they have none.
   package init?(_ layout: StoredLayout) {
@@ -64,6 +93,10 @@ public struct CodeRow {
   package var minimums: UnsafeMutablePointer<UInt16>?
   package var zeros: UnsafeMutablePointer<UInt8>?
   package var halfZeros: UnsafeMutablePointer<UInt16>?
+  /// Four bytes for each run of columns that share a row's table, or twice four.
+  package var tables: UnsafeMutablePointer<UInt8>?
+  /// A byte a column, where the code's second bit is set.
+  package var patches: UnsafeMutablePointer<UInt8>?
 
   var forKernels: LatheCodeRow {
     LatheCodeRow(

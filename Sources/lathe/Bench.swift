@@ -117,7 +117,8 @@ struct Bench: ParsableCommand {
     for row in rows where told.insert(row.path).inserted {
       Output.line(
         "\(row.path): \(Format.bytes(row.fileBytes)), first token after "
-          + "\(Format.number(row.firstTokenSeconds, 3)) s,\n  peak memory \(Format.bytes(row.peakMemory))")
+          + "\(Format.number(row.firstTokenSeconds, 3)) s,\n  peak memory \(Format.bytes(row.peakMemory))"
+          + (row.exactWeights.map { ", \($0)" } ?? ""))
     }
   }
 }

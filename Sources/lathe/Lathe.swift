@@ -19,6 +19,9 @@ struct Lathe: ParsableCommand {
       Exit codes: 0 done, 64 wrong usage, 65 bad data, 66 missing input, 70 internal error, 73 output cannot be
       created, 74 reading or writing failed, 75 try again; 130 and 143 after an interruption: `quantize` and `study`
       continue when the same command is given again.
+
+      The environment variable LATHE_KERNELS chooses the instruction set, for comparisons: scalar (plain C), avx2,
+      avx512vnni, neon, i8mm; by default the fastest there is. A name this machine does not know is wrong usage.
       """,
     version: "0.1.0",
     subcommands: [
@@ -33,6 +36,7 @@ struct Lathe: ParsableCommand {
   static func main() {
     do {
       var command = try Lathe.parseAsRoot()
+      try Kernels.checkEnvironment()
       try command.run()
     } catch let problem as Problem {
       Output.error(problem.description)

@@ -44,11 +44,12 @@ struct Command {
   private let streams: [Drain]
 
   /// Starts the command.
-  init(_ arguments: [String], in folder: String? = nil) throws {
+  init(_ arguments: [String], in folder: String? = nil, variables: [String: String] = [:]) throws {
     process.executableURL = URL(fileURLWithPath: Self.path)
     process.arguments = arguments
     var environment = ProcessInfo.processInfo.environment
     environment["COLUMNS"] = "80"
+    environment.merge(variables) { $1 }
     process.environment = environment
     if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
     process.standardInput = FileHandle.nullDevice

@@ -138,7 +138,8 @@ import Testing
     ).json()
     expectNumbers(
       "prefill_tokens_per_second", "decode_tokens_per_second", "file_bytes", "stream_gigabytes_per_second",
-      "stream_share", "threads", "first_token_seconds", "peak_memory_bytes", "memory_bytes", in: object)
+      "stream_share", "threads", "first_token_seconds", "peak_memory_bytes", "memory_bytes", "weights",
+      "weights_without_tiles", in: object)
     #expect(object["kernel"] as? String != nil && object["processor"] as? String != nil)
     #expect(object["prompt"] as? Int == 32 && object["generated"] as? Int == 4)
   }

@@ -1,4 +1,5 @@
 import Foundation
+import LatheTensor
 import LatheTestSupport
 import Testing
 
@@ -44,6 +45,29 @@ import Testing
   @Test("a folder that is no model", arguments: verbs) func folder(verb: [String]) throws {
     let expected: Int32 = verb[0] == "tokenize" ? 66 : 65
     try check(expected, says: "taken", from: verb.map { $0 == "M" ? "taken" : $0 })
+  }
+
+  @Test(
+    "an instruction set that is unknown, or of another machine", arguments: verbs + [["recipes"], ["tasks"]])
+  func kernels(verb: [String]) throws {
+    for name in ["foo", "", "avx512vnni "] {
+      let arguments = verb.map { $0 == "M" ? Sample.model : $0 }
+      let outcome = try Command(arguments, variables: ["LATHE_KERNELS": name]).finish()
+      #expect(outcome.status == 64 && !outcome.wasKilled && outcome.output.isEmpty)
+      let known = Kernels.available.map(\.name).joined(separator: ", ")
+      #expect(outcome.sentence == "lathe: LATHE_KERNELS is \"\(name)\"; known here are \(known)")
+    }
+  }
+
+  @Test("every instruction set of this machine, by its names")
+  func kernelNames() throws {
+    for name in Kernels.available.map(\.name) {
+      let outcome = try Command(
+        ["inspect", Sample.model, "--json"],
+        variables: ["LATHE_KERNELS": name == "avx512vnni" ? "avx512" : name]
+      ).finish()
+      #expect(outcome.output.contains("\(name), float activations"))
+    }
   }
 
   @Test("a file of no format", arguments: verbs) func garbage(verb: [String]) throws {

@@ -35,6 +35,49 @@ import Testing
     #expect(a.logits(after: text[0], cache: a.makeCache()) == b.logits(after: text[0], cache: b.makeCache()))
   }
 
+  /// Recipes whose weights were not always executed from packed bits, and the divergence their tiles may add.
+  static let recipes: [(name: String, limit: Double, make: @Sendable () throws -> Recipe)] = [
+    ("nf4", 1e-3, { Recipe(method: RoundToNearest(), grid: NormalFloatGrid(.nf4)) }),
+    ("fp4", 1e-3, { Recipe(method: RoundToNearest(), grid: NormalFloatGrid(.fp4)) }),
+    ("nvfp4", 1e-3, { Recipe(method: RoundToNearest(), grid: NVFP4Grid()) }),
+    (
+      "scattered",
+      1e-3,
+      {
+        var method = GPTQ()
+        (method.actOrder, method.staticGroups) = (true, false)
+        return Recipe(method: method, grid: try IntegerGrid(bits: 3, groupSize: 32))
+      }
+    ),
+    ("ternary", 1e-3, { Recipe(method: RoundToNearest(), grid: try TernaryGrid(groupSize: 32)) }),
+    // Inputs are rounded in any case, but a sum's last place may tip a code, here as between instruction sets.
+    (
+      "w8a8", 1e-3,
+      {
+        Recipe(
+          name: "w8a8", transforms: [SmoothQuant()],
+          rules: [Rule(method: RoundToNearest(), encoding: try IntegerGrid(bits: 8, groupSize: nil))])
+      }
+    ),
+    ("billm", 1e-3, { Recipe(method: BiLLM(), grid: try IntegerGrid(bits: 4, groupSize: 128)) }),
+    ("pbllm", 1e-3, { Recipe(method: PBLLM(), grid: try IntegerGrid(bits: 4, groupSize: 128)) }),
+  ]
+
+  @Test(
+    "every kind of code is executed from packed bits, near to what it stands for", arguments: recipes.indices)
+  func kinds(index: Int) throws {
+    let team = ThreadTeam(count: 2), (name, limit, make) = Self.recipes[index]
+    let original = try Model(reading: Self.path)
+    let runs = try SelfWrittenText.write(original, first: 1, count: 8, length: 128, seed: 5, threads: 2)
+    let exact = try original.quantized(
+      with: make(), calibratingOn: Calibration(samples: runs, source: "self"), team: team)
+    let rounded = exact.prepared(for: .int8, team: team)
+    #expect(rounded.blocks.allSatisfy { $0.weights.values.allSatisfy { $0.tiles != nil } }, "\(name)")
+    let result = try Perplexity(rounded, reference: exact, team: team).measure(runs, protocolName: "self")
+    let divergence = try #require(result.divergence)
+    #expect(divergence.mean < limit, "\(name): \(divergence.mean)")
+  }
+
   @Test("the likeliest 64 tokens are the same after nine prompts of ten")
   func greedy() throws {
     let team = ThreadTeam(count: 2)

@@ -102,12 +102,14 @@ import Testing
     #expect(foretold == onDisk)
   }
 
-  @Test("integer activations are executed: the product is that of the rounded numbers", arguments: [8, 6, 4])
-  func integerActivations(bits: Int) throws {
+  @Test(
+    "integer activations are executed: the product is that of the rounded numbers, in tiles and without",
+    arguments: [8, 6, 4], [false, true])
+  func integerActivations(bits: Int, isTiled: Bool) throws {
     let weight = MethodTests.numbers(24, 96, 5), team = ThreadTeam(count: 2)
     for grid in [
       try IntegerGrid(bits: bits, groupSize: nil, isSymmetric: true),
-      try IntegerGrid(bits: bits, groupSize: 40),
+      try IntegerGrid(bits: bits, groupSize: isTiled ? 96 : 40),
       try IntegerGrid(bits: bits, groupSize: 32, isCentred: true),
     ] {
       let encoded = try RoundToNearest().quantize(weight, onto: grid, given: Evidence())
@@ -116,6 +118,10 @@ import Testing
         var linear = Linear(weight: encoded)
         let activations = try ActivationGrid(bits: bits, scale: scale)
         linear.input = [.quantize(activations)]
+        if isTiled {
+          linear.tiles = encoded.tiled(team: team)
+          #expect(linear.tiles != nil)
+        }
         let x = MethodTests.numbers(9, 96, 6).values
         var out = [Float](repeating: 0, count: 9 * 24)
         linear(x, tokens: 9, into: &out, team: team)
@@ -130,7 +136,8 @@ import Testing
           }
           for r in 0..<24 {
             let expected = (0..<96).reduce(Float(0)) { $0 + decoded[r, $1] * rounded[$1] }
-            #expect(abs(out[t * 24 + r] - expected) < 2e-3 * step * 96, "\(grid.label) \(t) \(r)")
+            let size = (0..<96).reduce(Float(0)) { $0 + abs(decoded[r, $1] * rounded[$1]) }
+            #expect(abs(out[t * 24 + r] - expected) <= 1e-5 * size, "\(grid.label) \(t) \(r)")
           }
         }
       }

@@ -22,28 +22,18 @@
     int32_t word;                                                                                                \
     memcpy(&word, x, 4);                                                                                         \
     const int8x16_t input = vreinterpretq_s8_s32(vdupq_n_s32(word));                                             \
-    const Wholes old = sum;                                                                                      \
-    const Codes codes = w;                                                                                       \
-    const int32x4_t a = vdotq_s32(QUARTER(old, 0), vreinterpretq_s8_s32(QUARTER(codes, 0)), input);              \
-    const int32x4_t b = vdotq_s32(QUARTER(old, 4), vreinterpretq_s8_s32(QUARTER(codes, 4)), input);              \
-    const int32x4_t c = vdotq_s32(QUARTER(old, 8), vreinterpretq_s8_s32(QUARTER(codes, 8)), input);              \
-    const int32x4_t d = vdotq_s32(QUARTER(old, 12), vreinterpretq_s8_s32(QUARTER(codes, 12)), input);            \
-    const Wholes sums = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3],                                         \
+    const Wholes before = sum;                                                                                   \
+    const Codes quads = w;                                                                                       \
+    const int32x4_t a = vdotq_s32(QUARTER(before, 0), vreinterpretq_s8_s32(QUARTER(quads, 0)), input);           \
+    const int32x4_t b = vdotq_s32(QUARTER(before, 4), vreinterpretq_s8_s32(QUARTER(quads, 4)), input);           \
+    const int32x4_t c = vdotq_s32(QUARTER(before, 8), vreinterpretq_s8_s32(QUARTER(quads, 8)), input);           \
+    const int32x4_t d = vdotq_s32(QUARTER(before, 12), vreinterpretq_s8_s32(QUARTER(quads, 12)), input);         \
+    const Wholes after = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3],                                        \
                          c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]};                                        \
-    sums;                                                                                                        \
+    after;                                                                                                       \
   })
 
-#define LATHE_OWN_TABLE_QUAD
-#define table_quad(table, w)                                                                                     \
-  ({                                                                                                             \
-    const uint8x16_t entries = vld1q_u8(table);                                                                  \
-    const Codes names = w;                                                                                       \
-    Codes found;                                                                                                 \
-    for (int part = 0; part < 4; part++) {                                                                       \
-      vst1q_u8((uint8_t *)&found + 16 * part, vqtbl1q_u8(entries, vld1q_u8((const uint8_t *)&names + 16 * part))); \
-    }                                                                                                            \
-    found;                                                                                                       \
-  })
+#include "tables.h"
 
 #define LATHE_SET_NAME "neon"
 #include "../families/all.h"

@@ -32,7 +32,7 @@ static size_t integer_peak(size_t rounds, int32_t *sink) {
   for (size_t i = 0; i < rounds; i++) {
     /* The compiler must not see that each round is the same. */
     __asm__ volatile("" : "+r"(a), "+r"(b));
-    sum += dot_codes_bytes(a, b, count);
+    for (int k = 0; k < count; k++) sum += a[k] * b[k];
   }
   *sink = sum;
   return rounds * count;

@@ -4,7 +4,12 @@
  * Four neighbouring inputs of sixteen rows make a quad, 64 codes: one instruction multiplies it by four inputs and adds
  * sixteen sums. Eight quads make a unit, 64 bytes for each bit of a code: a plane of 4 bits (where a code has them) in
  * four vectors of two quads, one of 2 bits in two of four, one of 1 bit in one of eight; whole bytes are a plane each.
- * A group's sums of whole numbers meet the scales once, as floats.
+ * A group's sums of whole numbers meet the scales once, as floats. A set whose instruction takes eight neighbouring
+ * inputs has them in place of quads: eight rows by eight inputs, the upper rows first.
+ *
+ * What codes stand for: themselves; entries of one table; entries of tables that each row has for some columns, of which
+ * columns may be marked to use a second one; and, where the second of two bits is set, the next of a tile's patches,
+ * whole bytes that follow one another in the order in which codes are met.
  */
 
 #pragma clang diagnostic ignored "-Wpsabi"
@@ -27,6 +32,17 @@ LATHE_INLINE Floats load_halves(const uint16_t *h) {
   for (int r = 0; r < 16; r++) out[r] = float_from_half(h[r]);
   return out;
 }
+#endif
+
+/* The neighbouring inputs of a row that lie together, and the rows of a vector. */
+#ifndef LATHE_NEIGHBOURS
+#define LATHE_NEIGHBOURS 4
+#endif
+#define LATHE_VECTOR_ROWS (64 / LATHE_NEIGHBOURS)
+
+/* Whether codes that stand for patches lie as words of bits, which a set can take for masks, not in planes. */
+#ifndef LATHE_PATCH_WORDS
+#define LATHE_PATCH_WORDS 0
 #endif
 
 /* The tokens that meet a tile at once: as many as registers hold sums for. */
@@ -78,49 +94,98 @@ LATHE_INLINE size_t tile_tokens(size_t left) {
   return left >= 8 && LATHE_TILE_TOKENS > 8 ? 8 : left >= 4 && LATHE_TILE_TOKENS > 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
+/* A group of columns that share a row's table; where columns are marked, there are two tables. */
+LATHE_INLINE const uint8_t *row_tables(const LatheTiles *m, size_t tile, size_t group) {
+  return m->row_tables + (tile * m->table_groups + group) * (m->marks ? 128 : 64);
+}
+
 #ifndef LATHE_OWN_DOT_QUAD
-/* The code of row r in column j of a tile: bits come from the planes one by one. */
-LATHE_INLINE int32_t tile_code(const LatheTiles *m, size_t tile, size_t r, size_t j) {
-  const size_t k = j % 32 / 4, byte = 4 * r + j % 4;
-  const uint8_t *p = m->codes + (tile * m->groups * m->input_group + j) / 32 * 64 * m->bits;
-  if (m->bits == 8) return p[64 * k + byte];
-  uint32_t code = 0, at = 0;
+/* The codes of a unit, vector by vector: bits come from the planes one after another. */
+static void read_planes(const uint8_t *p, const uint32_t bits, uint8_t codes[8][64]) {
+  if (bits == 8) {
+    memcpy(codes, p, 512);
+    return;
+  }
+  memset(codes, 0, 512);
+  uint32_t at = 0;
   for (uint32_t width = 4; width; width /= 2) {
-    if (!(m->bits & width)) continue;
-    const size_t share = 8 / width;
-    code |= (p[64 * (k / share) + byte] >> (k % share * width) & ((1u << width) - 1)) << at;
+    if (!(bits & width)) continue;
+    const uint32_t share = 8 / width, mask = (1u << width) - 1;
+    for (uint32_t k = 0; k < 8; k++) {
+      const uint8_t *plane = p + 64 * (k / share);
+      for (int i = 0; i < 64; i++) codes[k][i] |= (uint8_t)((plane[i] >> k % share * width & mask) << at);
+    }
     p += 64 * width;
     at += width;
   }
-  return m->table ? m->table[code] : (int32_t)code;
+}
+
+/* What the codes of a unit stand for, in the order in which patches come. */
+static void read_unit(const LatheTiles *m, size_t tile, size_t unit, const uint8_t **patch, uint8_t values[16][32]) {
+  uint8_t codes[8][64];
+  read_planes(m->codes + (tile * m->groups * m->input_group / 32 + unit) * 64 * m->bits, m->bits, codes);
+  for (size_t k = 0; k < 8; k++) {
+    for (size_t i = 0; i < 64; i++) {
+      const size_t r = i / 4, j = 4 * k + i % 4;
+      uint8_t code = codes[k][i];
+      if (m->patches && code & 2) code = *(*patch)++;
+      else if (m->row_tables) {
+        const size_t column = 32 * unit + j, second = m->marks && m->marks[column] ? 64 : 0;
+        code = row_tables(m, tile, column / m->input_group / m->table_span)[second + 4 * r + code];
+      } else if (m->table) code = m->table[code];
+      values[r][j] = code;
+    }
+  }
+}
+
+/* The whole sums of `now` tokens with one input group of a tile; a weight group of 16 columns has its own. */
+static void sum_group(
+    const LatheTiles *m, size_t tile, size_t g, const uint8_t **patch, const int8_t *codes, size_t now,
+    int32_t whole[LATHE_TILE_TOKENS][2][16]) {
+  for (size_t u = 0; u < m->input_group / 32; u++) {
+    uint8_t values[16][32];
+    read_unit(m, tile, g * (m->input_group / 32) + u, patch, values);
+    for (size_t t = 0; t < now; t++) {
+      int8_t x[32];
+      for (size_t j = 0; j < 32; j += 4) memcpy(x + j, codes + (32 * u + j) * now + 4 * t, 4);
+      for (size_t r = 0; r < 16; r++) {
+        int32_t low = 0, high = 0;
+        for (size_t j = 0; j < 16; j++) low += values[r][j] * x[j];
+        for (size_t j = 16; j < 32; j++) high += values[r][j] * x[j];
+        whole[t][0][r] += m->halves ? low : low + high;
+        whole[t][1][r] += high;
+      }
+    }
+  }
 }
 
 static void multiply_tiles(
     const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) {
-  const size_t per_group = m->halves ? 2 : 1, part = m->input_group / per_group;
+  const size_t halves = m->halves ? 2 : 1;
   for (size_t done = 0, now; done < x->tokens; done += now) {
     now = tile_tokens(x->tokens - done);
+    const int8_t *codes = x->codes + done * m->groups * m->input_group;
+    const float *scales = x->scales + done * m->groups;
     for (size_t tile = first; tile < first + count; tile++) {
-      for (size_t t = 0; t < now; t++) {
-        Floats sums = {};
-        for (size_t g = 0; g < m->groups * per_group; g++) {
-          const size_t at = (done * m->groups * per_group) + g * now + t;
+      const uint8_t *patch = m->patches ? m->patches + m->patch_starts[tile] : 0;
+      Floats sums[LATHE_TILE_TOKENS] = {};
+      for (size_t g = 0; g < m->groups; g++) {
+        int32_t whole[LATHE_TILE_TOKENS][2][16] = {};
+        sum_group(m, tile, g, &patch, codes + g * m->input_group * now, now, whole);
+        for (size_t h = 0; h < halves; h++) {
           Floats scale, offset;
-          tile_scales(m, tile, m->halves ? g : g / m->span, &scale, &offset);
-          for (size_t r = 0; r < 16; r++) {
-            int32_t whole = x->starts[at];
-            for (size_t j = g * part; j < (g + 1) * part; j++) {
-              whole += tile_code(m, tile, r, j)
-                       * x->codes[done * m->groups * m->input_group + 4 * (j / 4 * now + t) + j % 4];
+          tile_scales(m, tile, m->halves ? 2 * g + h : g / m->span, &scale, &offset);
+          for (size_t t = 0; t < now; t++) {
+            const size_t at = (done * m->groups + g * now) * halves + h * now + t;
+            for (int r = 0; r < 16; r++) {
+              sums[t][r] += (float)(x->starts[at] + whole[t][h][r]) * scales[g * now + t] * scale[r];
+              if (m->has_offset) sums[t][r] += offset[r] * x->sums[at];
             }
-            sums[r] += (float)whole * x->scales[done * m->groups + g / per_group * now + t] * scale[r];
-            if (m->has_offset) sums[r] += offset[r] * x->sums[at];
           }
         }
-        for (size_t r = 0; r < 16 && 16 * tile + r < m->rows; r++) {
-          out[(done + t) * stride + 16 * tile + r] = sums[r];
-        }
       }
+      const size_t rows = m->rows - 16 * tile < 16 ? m->rows - 16 * tile : 16;
+      for (size_t t = 0; t < now; t++) memcpy(out + (done + t) * stride + 16 * tile, &sums[t], rows * sizeof(float));
     }
   }
 }
@@ -128,8 +193,9 @@ static void multiply_tiles(
 #include "tile_vectors.h"
 #endif
 
-/* Rounds `group` inputs to bytes, what lies beyond `count` being zero, and returns their scale. */
-LATHE_INLINE float round_inputs(const float *restrict x, size_t count, const size_t group, int8_t *restrict codes) {
+/* Rounds `group` inputs to bytes, what lies beyond `count` being zero, and returns their scale: `step` unless it is 0. */
+LATHE_INLINE float round_inputs(
+    const float *restrict x, size_t count, const size_t group, float step, int8_t *restrict codes) {
   float rest[128];
   if (count < group) {
     memset(rest, 0, sizeof rest);
@@ -145,7 +211,7 @@ LATHE_INLINE float round_inputs(const float *restrict x, size_t count, const siz
   }
   float scale = 0;
   for (int r = 0; r < 16; r++) scale = top[r] > scale ? top[r] : scale;
-  scale /= 127;
+  scale = step > 0 ? step : scale / 127;
   /* Zeros, and what no step can reach, become zeros. */
   if (!(scale > 1e-38f) || scale > 3e38f) {
     memset(codes, 0, group);
@@ -177,32 +243,34 @@ LATHE_INLINE TilePlace tile_place(size_t tokens, size_t token) {
 /* Rounds one group of a vector; where `rest` is not null, it receives what rounding left. */
 LATHE_INLINE void pack_group(
     const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, const size_t group,
-    const size_t halves, const LatheTileInputs *to, float *rest) {
+    const size_t halves, float step, const LatheTileInputs *to, float *rest) {
   const size_t part = group >> halves, now = at.count;
   const size_t parameters = at.first * m->groups + g * now + at.place;
   int8_t rounded[128];
-  const float scale = round_inputs(x, count, group, rounded);
+  const float scale = round_inputs(x, count, group, step, rounded);
   to->scales[parameters] = scale;
   for (size_t h = 0; h <= halves; h++) {
     int32_t sum = 0;
     for (size_t i = 0; i < part; i++) sum += rounded[h * part + i];
     const size_t index = (at.first * m->groups << halves) + ((g << halves) + h) * now + at.place;
     to->sums[index] = (float)sum * scale;
-    to->starts[index] = m->start * sum + ((m->bits == 8 || m->table) && LATHE_SIGNED_BYTES ? 128 * sum : 0);
+    const int are_bytes = m->bits == 8 || m->table || m->row_tables;
+    to->starts[index] = m->start * sum + (are_bytes && LATHE_SIGNED_BYTES ? 128 * sum : 0);
   }
-  int8_t *codes = to->codes + at.first * m->groups * group + g * group * now + 4 * at.place;
-  for (size_t k = 0; k < group / 4; k++) memcpy(codes + 4 * k * now, rounded + 4 * k, 4);
+  const size_t together = LATHE_NEIGHBOURS;
+  int8_t *codes = to->codes + at.first * m->groups * group + g * group * now + together * at.place;
+  for (size_t k = 0; k < group; k += together) memcpy(codes + k * now, rounded + k, together);
   if (!rest) return;
   for (size_t i = 0; i < count; i++) rest[i] = x[i] - (float)rounded[i] * scale;
 }
 
 LATHE_INLINE void pack_any_group(
-    const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, const LatheTileInputs *to,
-    float *rest) {
-  if (m->halves) pack_group(m, x, count, g, at, 32, 1, to, rest);
-  else if (m->input_group == 128) pack_group(m, x, count, g, at, 128, 0, to, rest);
-  else if (m->input_group == 64) pack_group(m, x, count, g, at, 64, 0, to, rest);
-  else pack_group(m, x, count, g, at, 32, 0, to, rest);
+    const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, float step,
+    const LatheTileInputs *to, float *rest) {
+  if (m->halves) pack_group(m, x, count, g, at, 32, 1, step, to, rest);
+  else if (m->input_group == 128) pack_group(m, x, count, g, at, 128, 0, step, to, rest);
+  else if (m->input_group == 64) pack_group(m, x, count, g, at, 64, 0, step, to, rest);
+  else pack_group(m, x, count, g, at, 32, 0, step, to, rest);
 }
 
 static void pack_inputs(
@@ -214,19 +282,26 @@ static void pack_inputs(
     for (size_t g = first; g < first + groups; g++) {
       const size_t start = g * m->input_group;
       const size_t count = m->columns - start < m->input_group ? m->columns - start : m->input_group;
-      pack_any_group(m, x + start, count, g, at, to, twice ? rest : 0);
-      if (twice) pack_any_group(m, rest, count, g, after, to, 0);
+      pack_any_group(m, x + start, count, g, at, to->steps ? to->steps[t] : 0, to, twice ? rest : 0);
+      if (twice) pack_any_group(m, rest, count, g, after, 0, to, 0);
     }
   }
+}
+
+/* Vector k of the unit that begins at `codes`: rows lie `columns` apart. */
+LATHE_INLINE Codes gather_quad(const uint8_t *codes, size_t columns, size_t k) {
+  const size_t together = LATHE_NEIGHBOURS, rows = LATHE_VECTOR_ROWS, parts = 16 / rows;
+  Codes q;
+  codes += k % parts * rows * columns + k / parts * together;
+  for (size_t r = 0; r < rows; r++) memcpy((uint8_t *)&q + together * r, codes + r * columns, together);
+  return q;
 }
 
 /* One tile of codes, a byte each, sixteen rows of `columns` (a multiple of 32), to planes. */
 static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bits, uint8_t *restrict out) {
   for (size_t unit = 0; unit < columns / 32; unit++, out += 64 * bits) {
     Codes q[8];
-    for (size_t r = 0; r < 16; r++) {
-      for (size_t k = 0; k < 8; k++) memcpy((uint8_t *)&q[k] + 4 * r, codes + r * columns + 32 * unit + 4 * k, 4);
-    }
+    for (size_t k = 0; k < 8; k++) q[k] = gather_quad(codes + 32 * unit, columns, k);
     if (bits == 8) {
       for (int k = 0; k < 8; k++) q[k] ^= (Codes){} + (LATHE_SIGNED_BYTES ? 128 : 0);
       memcpy(out, q, sizeof q);
@@ -245,6 +320,29 @@ static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bi
         memcpy(to, &plane, 64);
       }
       from += width;
+    }
+  }
+}
+
+/*
+ * The patches of one tile: of the values whose codes have the second bit set, in the order in which codes are met. Where a
+ * set wants it, the planes of a unit become words: eight vectors' first bits, then their second ones.
+ */
+static void pack_patches(
+    const uint8_t *restrict codes, const uint8_t *restrict values, size_t columns, uint8_t *restrict planes,
+    uint8_t *restrict out) {
+  for (size_t unit = 0; unit < columns / 32; unit++, planes += 128) {
+    for (size_t k = 0; k < 8; k++) {
+      const Codes names = gather_quad(codes + 32 * unit, columns, k), found = gather_quad(values + 32 * unit, columns, k);
+      uint64_t words[2] = {0, 0};
+      for (int i = 0; i < 64; i++) {
+        words[0] |= (uint64_t)(names[i] & 1) << i;
+        words[1] |= (uint64_t)(names[i] >> 1) << i;
+        if (names[i] & 2) *out++ = found[i];
+      }
+      if (!LATHE_PATCH_WORDS) continue;
+      memcpy(planes + 8 * k, &words[0], 8);
+      memcpy(planes + 64 + 8 * k, &words[1], 8);
     }
   }
 }

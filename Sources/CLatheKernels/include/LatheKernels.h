@@ -166,6 +166,16 @@ typedef struct {
   uint32_t bits;
   /// Sixteen bytes, or null.
   const uint8_t *_Nullable table;
+  /// For codes of two bits: four bytes for each row and `table_span` input groups, tile by tile, group by group; where
+  /// columns are marked, sixteen rows' second tables follow their first.
+  const uint8_t *_Nullable row_tables;
+  /// A byte for each column, the last group's filled up: 64 where it uses the second table; null with patches.
+  const uint8_t *_Nullable marks;
+  /// Whole bytes in place of what codes with the second bit set stand for, tile by tile; where each tile's begin. 64
+  /// bytes after the last can be read.
+  const uint8_t *_Nullable patches;
+  const uint64_t *_Nullable patch_starts;
+  size_t table_span, table_groups;
   /// The columns that share an input's scale: 32, 64 or 128.
   size_t input_group;
   /// Input groups in a row, the last one filled with zeros.
@@ -183,6 +193,8 @@ typedef struct {
   float *_Nonnull scales;
   float *_Nonnull sums;
   int32_t *_Nonnull starts;
+  /// The step of each vector, whose numbers are whole multiples of it, 127 at most; null finds one for each group.
+  const float *_Nullable steps;
   size_t tokens;
 } LatheTileInputs;
 
@@ -284,11 +296,6 @@ typedef struct {
   /// Returns the scale.
   float (*_Nonnull quantize_vector)(
     const float *_Nonnull x, float top, float scale, int8_t *_Nonnull codes, size_t n);
-  /// out[t · stride] = row · x[t] for `tokens` vectors of codes, whose scales and whose sums over each of the row's
-  /// groups are given; groups must be runs of columns. `codes` is scratch of n bytes.
-  void (*_Nonnull multiply_codes)(
-    const LatheIntegerRow *_Nonnull row, const int8_t *_Nonnull x, const float *_Nonnull x_scales,
-    const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes, float *_Nonnull out, size_t stride);
   /// Rounds the input groups `first ..< first + count` of `tokens` vectors for tiles of the shape of `m`; with `twice`, as many again follow them: what rounding left of
   /// each. The memory of `to` holds groups · input_group codes, groups scales, twice as many sums and starts a vector.
   void (*_Nonnull pack_inputs)(
@@ -301,6 +308,11 @@ typedef struct {
   /// Sixteen rows of `columns` codes, a byte each, to a tile's planes; columns are a multiple of 32.
   void (*_Nonnull pack_tile)(
     const uint8_t *_Nonnull codes, size_t columns, uint32_t bits, uint8_t *_Nonnull out);
+  /// The bytes of `values` whose codes have the second bit set, as a tile meets them; shaped as for `pack_tile`, whose
+  /// planes may be rewritten.
+  void (*_Nonnull pack_patches)(
+    const uint8_t *_Nonnull codes, const uint8_t *_Nonnull values, size_t columns, uint8_t *_Nonnull planes,
+    uint8_t *_Nonnull out);
   void (*_Nonnull decode_lookup)(const LatheLookupRow *_Nonnull row, float *_Nonnull out);
   float (*_Nonnull dot_lookup)(const LatheLookupRow *_Nonnull row, const float *_Nonnull x);
   /// The code whose entry is nearest to w · inverse, and the entry times the scale. `sorted` holds the entries in
@@ -339,11 +351,6 @@ void lathe_multiply_stored(
 void lathe_multiply_integer(
   const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, const float *_Nonnull x,
   float *_Nonnull out);
-/// out[t · stride + r] = row r · x[t] for `rows` integer rows and `tokens` vectors of codes.
-void lathe_multiply_codes(
-  const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, const int8_t *_Nonnull x,
-  const float *_Nonnull x_scales, const int32_t *_Nonnull x_sums, size_t tokens, uint8_t *_Nonnull codes,
-  float *_Nonnull out, size_t stride);
 /// Decodes `rows` integer rows, one after another.
 void lathe_decode_integer(
   const LatheKernels *_Nonnull kernels, const LatheIntegerRow *_Nonnull first, size_t rows, float *_Nonnull out);
@@ -369,9 +376,11 @@ static inline void lathe_pause(void) {
 const LatheKernels *_Nonnull lathe_kernels_scalar(void);
 /// The AVX2 kernels, or null where the machine lacks them.
 const LatheKernels *_Nullable lathe_kernels_avx2(void);
-/// The AVX-512 kernels (F, BW, VL, VBMI), or null where the machine lacks them.
+/// The AVX-512 kernels (F, BW, DQ, VL, VBMI, VBMI2, VNNI), or null where the machine lacks them.
 const LatheKernels *_Nullable lathe_kernels_avx512(void);
-/// The NEON kernels, or null where the machine lacks them.
+/// The NEON kernels (dotprod), or null where the machine lacks them.
 const LatheKernels *_Nullable lathe_kernels_neon(void);
+/// The NEON kernels with products of small matrices (dotprod, i8mm), or null where the machine lacks them.
+const LatheKernels *_Nullable lathe_kernels_i8mm(void);
 
 #endif

@@ -59,6 +59,32 @@ static inline __attribute__((always_inline)) HalfWholes dot_half(HalfWholes sum,
     __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);                    \
   })
 
+#define LATHE_OWN_ROW_TABLES
+/* Eight rows' entries, those of four in each half of a register; marked columns take what the second tables say. */
+static inline __attribute__((always_inline)) __m256i row_entries(
+    const uint8_t *tables, __m256i names, const uint8_t *marks) {
+  const __m256i rows = _mm256_setr_epi32(
+      0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
+  names = _mm256_or_si256(names, rows);
+  const __m256i first = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)tables), names);
+  if (!marks) return first;
+  int word;
+  memcpy(&word, marks, 4);
+  const __m256i second = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(tables + 64)), names);
+  return _mm256_blendv_epi8(first, second, _mm256_slli_epi16(_mm256_set1_epi32(word), 1));
+}
+
+#define row_table_quad(tables, w, marks, k)                                                                      \
+  ({                                                                                                             \
+    __m256i halves[2];                                                                                           \
+    const Codes given = w;                                                                                       \
+    memcpy(halves, &given, sizeof given);                                                                        \
+    for (int i = 0; i < 2; i++) halves[i] = row_entries((tables) + 32 * i, halves[i], marks);                    \
+    Codes found;                                                                                                 \
+    memcpy(&found, halves, sizeof found);                                                                        \
+    found;                                                                                                       \
+  })
+
 #define LATHE_OWN_TILE_HALVES
 #define load_halves(h)                                                                                         \
   ({                                                                                                           \

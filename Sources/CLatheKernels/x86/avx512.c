@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 #pragma clang attribute push(                                                                           \
-  __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni"), min_vector_width(512))), \
+  __attribute__((target("avx2,fma,f16c,bmi,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx512vnni"), min_vector_width(512))), \
   apply_to = function)
 
 #define LATHE_OWN_HALF
@@ -50,21 +50,6 @@ static inline __attribute__((always_inline)) void unpack_width(
 }
 
 #include "../families/widths.h"
-
-#define LATHE_OWN_DOT_CODES
-static inline __attribute__((always_inline)) int32_t dot_codes_bytes(const uint8_t *a, const int8_t *x, size_t n) {
-  __m512i sum = _mm512_setzero_si512(), other = sum;
-  size_t i = 0;
-  for (; i + 128 <= n; i += 128) {
-    sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(a + i), _mm512_loadu_si512(x + i));
-    other = _mm512_dpbusd_epi32(other, _mm512_loadu_si512(a + i + 64), _mm512_loadu_si512(x + i + 64));
-  }
-  for (; i < n; i += 64) {
-    const uint64_t mask = n - i < 64 ? (1ull << (n - i)) - 1 : ~0ull;
-    sum = _mm512_dpbusd_epi32(sum, _mm512_maskz_loadu_epi8(mask, a + i), _mm512_maskz_loadu_epi8(mask, x + i));
-  }
-  return _mm512_reduce_add_epi32(_mm512_add_epi32(sum, other));
-}
 
 #define LATHE_OWN_INTEGER_PEAK
 /* Twelve accumulators: as many products are under way as both ports hold. */
@@ -127,6 +112,40 @@ static inline __attribute__((always_inline)) int load_word(const int8_t *x) {
 #define table_quad(table, w) \
   ((Codes)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(table))), (__m512i)(w)))
 
+#define LATHE_OWN_ROW_TABLES
+/* A row's four entries, and its second four 64 above them: the tables of sixteen rows are one or two registers. */
+#define row_table_quad(tables, w, marks, k)                                                                      \
+  ({                                                                                                             \
+    const __m512i first = _mm512_loadu_si512(tables), rows = _mm512_loadu_si512(row_places);                     \
+    const uint8_t *const marked = marks;                                                                         \
+    __m512i at = (__m512i)(w);                                                                                   \
+    if (marked) {                                                                                                \
+      at = _mm512_ternarylogic_epi32(at, rows, _mm512_set1_epi32(load_word((const int8_t *)marked)), 0xfe);      \
+      at = _mm512_permutex2var_epi8(first, at, _mm512_loadu_si512((tables) + 64));                               \
+    } else {                                                                                                     \
+      at = _mm512_shuffle_epi8(first, _mm512_or_si512(at, rows));                                                \
+    }                                                                                                            \
+    (Codes)at;                                                                                                   \
+  })
+#define PLACES(a) a, a, a, a, a + 4, a + 4, a + 4, a + 4, a + 8, a + 8, a + 8, a + 8, a + 12, a + 12, a + 12, a + 12
+static const uint8_t row_places[64] = {PLACES(0), PLACES(16), PLACES(32), PLACES(48)};
+#undef PLACES
+
+#define LATHE_PATCH_WORDS 1
+/* Bits are masks: one blends a row's two values, one says where the next patches go. */
+#define patched_quad(p, k, tables, patch)                                                                        \
+  ({                                                                                                             \
+    const __m512i table = _mm512_loadu_si512(tables), rows = _mm512_loadu_si512(row_places);                     \
+    uint64_t signs, places;                                                                                      \
+    memcpy(&signs, (p) + 8 * (k), 8);                                                                            \
+    memcpy(&places, (p) + 64 + 8 * (k), 8);                                                                      \
+    const __m512i low = _mm512_shuffle_epi8(table, rows);                                                        \
+    const __m512i high = _mm512_shuffle_epi8(table, _mm512_or_si512(rows, _mm512_set1_epi8(1)));                 \
+    const __m512i values = _mm512_mask_blend_epi8(signs, low, high), next = _mm512_loadu_si512(*(patch));        \
+    *(patch) += __builtin_popcountll(places);                                                                    \
+    (Codes)_mm512_mask_expand_epi8(values, places, next);                                                        \
+  })
+
 typedef float Lanes __attribute__((ext_vector_type(16)));
 typedef int32_t LaneMask __attribute__((ext_vector_type(16)));
 typedef uint32_t LaneWords __attribute__((ext_vector_type(16)));
@@ -141,7 +160,7 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
 }
 
 #define LATHE_CACHE_BLOCKS 2
-#define LATHE_SET_NAME "avx512"
+#define LATHE_SET_NAME "avx512vnni"
 #define LATHE_OWN_DOT_INTEGER
 #include "../families/before_table.h"
 
@@ -195,7 +214,7 @@ static float dot_integer(const LatheIntegerRow *row, const float *x) {
 const LatheKernels *lathe_kernels_avx512(void) {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
              && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi")
-             && __builtin_cpu_supports("avx512vnni")
+             && __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512vnni")
            ? &table
            : 0;
 }

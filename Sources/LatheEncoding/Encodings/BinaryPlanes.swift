@@ -84,6 +84,59 @@ public struct BinaryPlanes: Encoding {
     }
   }
 
+  // MARK: In tiles
+
+  /// Two bits a weight name a row's four values in a block, two tables of them: the second in salient columns.
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? {
+    let marks = matrix.parts[0].elements(as: UInt8.self)
+    return Tiling(
+      bits: 2, group: blockSize, offsets: .constant(128),
+      rowTables: Tiling.RowTables(
+        columns: blockSize, .marked((0..<matrix.columns).map { marks[$0 / 8] >> UInt8($0 % 8) & 1 == 1 })))
+  }
+
+  /// Values are rounded to whole numbers of a 127th of the block's largest.
+  public func readCodes(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) -> Bool {
+    let n = matrix.columns, plane = (n + 7) / 8, blocks = (n - 1) / blockSize + 1
+    let signs = matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt8.self) + row * plane
+    let second = matrix.parts[2].baseAddress.assumingMemoryBound(to: UInt8.self) + row * plane
+    let levels =
+      matrix.parts[3].baseAddress.assumingMemoryBound(to: UInt16.self) + row * blocks * Self.levelCount
+    guard let tables = codes.tables else { return false }
+    withExtendedLifetime(matrix) {
+      for j in 0..<n {
+        let shift = UInt8(j % 8)
+        codes.codes[j] = (second[j / 8] >> shift & 1) << 1 | signs[j / 8] >> shift & 1
+      }
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: 8) { table in
+        guard let table = table.baseAddress else { return }
+        for b in 0..<blocks {
+          Self.fill(table, levels + b * Self.levelCount)
+          codes.scales[b] = Self.round(table, 8, into: tables + 8 * b)
+        }
+      }
+    }
+    return true
+  }
+
+  /// Values as whole numbers, 128 above, of a unit that is returned as binary16.
+  static func round(
+    _ values: UnsafePointer<Float>, _ count: Int, into bytes: UnsafeMutablePointer<UInt8>
+  ) -> UInt16 {
+    var largest: Float = 0
+    for k in 0..<count where abs(values[k]) > largest && values[k].isFinite { largest = abs(values[k]) }
+    // The smallest unit that reaches the largest value.
+    var unit = HalfPrecision.bits(largest / 127)
+    if HalfPrecision.value(unit) * 127.5 < largest { unit += 1 }
+    for k in 0..<count {
+      let whole = (values[k] / HalfPrecision.value(unit)).rounded()
+      bytes[k] = UInt8(128 + (whole.isFinite ? min(max(whole, -127), 127) : 0))
+    }
+    return unit
+  }
+
   /// Packs a matrix, all row after row.
   ///
   /// - Parameters:

@@ -149,24 +149,19 @@ public struct IntegerGrid: AffineGrid {
     }
   }
 
-  public func integerGroup(columns: Int) -> Int? { hasGroupIndex ? nil : groupSize ?? columns }
-
-  public func multiply(
-    _ matrix: EncodedMatrix, rows: Range<Int>, by x: IntegerVectors, into out: UnsafeMutablePointer<Float>,
-    stride: Int, with kernels: Kernels
-  ) {
-    withExtendedLifetime(matrix) {
-      kernels.multiply(
-        integerRows(of: matrix, from: rows.lowerBound), count: rows.count, byCodes: x.codes, scales: x.scales,
-        sums: x.sums, tokens: x.tokens, into: out, stride: stride)
-    }
-  }
-
-  public func tiling(columns: Int) -> Tiling? {
-    if hasGroupIndex { return nil }
-    return Tiling(
-      bits: bits, group: groupSize ?? columns,
+  /// Columns that name their groups are put in the groups' order.
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? {
+    let group = groupSize ?? matrix.columns
+    var tiling = Tiling(
+      bits: bits, group: group,
       offsets: hasFreeZeros ? .halfZeros : isSymmetric ? .constant(middle) : .zeros)
+    if let index = matrix[part: "groups"]?.elements(as: UInt16.self) {
+      // Stable, so that equal indices of several weights give equal orders.
+      let order = index.indices.sorted { (index[$0], $0) < (index[$1], $1) }
+      guard order.indices.allSatisfy({ Int(index[order[$0]]) == $0 / group }) else { return nil }
+      tiling.order = order.map { Int32($0) }
+    }
+    return tiling
   }
 
   public func readCodes(

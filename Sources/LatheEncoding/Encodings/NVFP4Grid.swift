@@ -67,6 +67,21 @@ public struct NVFP4Grid: Grid {
     }
   }
 
+  // MARK: In tiles
+
+  /// Entries as whole numbers, which those of E2M1 are, halves doubled; scales times their unit are rounded to binary16.
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? {
+    Tiling(bits: 4, group: 16, offsets: .constant(128), table: Self.book.wholes)
+  }
+
+  public func readCodes(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) -> Bool {
+    withExtendedLifetime(matrix) {
+      lookup(matrix, from: row).read(into: codes, unit: Self.book.unit, with: kernels)
+    }
+  }
+
   // MARK: Searched
 
   public func prepared(for weight: @autoclosure () -> Matrix) -> NVFP4Grid {

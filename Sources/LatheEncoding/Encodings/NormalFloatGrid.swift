@@ -108,6 +108,21 @@ public struct NormalFloatGrid: Grid {
     }
   }
 
+  // MARK: In tiles
+
+  /// Entries as whole numbers, which those of no entries are exactly: within a 250th of the largest; scales times their unit are rounded to binary16.
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? {
+    Tiling(bits: 4, group: Self.block, offsets: .constant(128), table: book.wholes)
+  }
+
+  public func readCodes(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) -> Bool {
+    withExtendedLifetime(matrix) {
+      lookup(matrix, from: row).read(into: codes, unit: book.unit, with: kernels)
+    }
+  }
+
   // MARK: Searched
 
   public func prepared(for weight: @autoclosure () -> Matrix) -> NormalFloatGrid {
@@ -147,7 +162,7 @@ public struct NormalFloatGrid: Grid {
     _ column: UnsafePointer<Float>, at place: Int, count: Int, under parameters: LookupParameters,
     codes: UnsafeMutablePointer<UInt8>, points: UnsafeMutablePointer<Float>
   ) {
-    (kind == .nf4 ? Self.normal : Self.small).round(
+    book.round(
       column, count: count, under: parameters, codes: codes, points: points)
   }
 
@@ -209,6 +224,8 @@ public struct NormalFloatGrid: Grid {
     let sizes: [Float] = [0, 0.0625 / 12, 8.0 / 12, 1, 4.0 / 12, 6.0 / 12, 2.0 / 12, 3.0 / 12]
     return Codebook(sizes + sizes.map { -$0 })
   }()
+
+  private var book: Codebook { kind == .nf4 ? Self.normal : Self.small }
 
   private static let tables = [normal, small].map { book in FloatBuffer(copying: book.table) }
 

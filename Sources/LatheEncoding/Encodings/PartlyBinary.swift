@@ -87,42 +87,120 @@ public struct PartlyBinary: Encoding {
     }
   }
 
+  /// One row of a matrix.
+  private struct Row {
+    let mask, signs, codes: UnsafePointer<UInt8>
+    let means, scales: UnsafePointer<UInt16>
+    let salientScale: UInt16, zero: UInt8
+    /// The first bit of the row's salient codes.
+    let first: Int
+
+    init(_ matrix: EncodedMatrix, _ r: Int, groups: Int) {
+      func part<T>(_ index: Int, _ type: T.Type) -> UnsafePointer<T> {
+        UnsafePointer(matrix.parts[index].baseAddress.assumingMemoryBound(to: type))
+      }
+      let plane = (matrix.columns + 7) / 8
+      (mask, signs) = (part(0, UInt8.self) + r * plane, part(1, UInt8.self) + r * plane)
+      codes = part(2, UInt8.self)
+      first = 7 * Int(part(3, UInt32.self)[r])
+      (means, scales) = (part(4, UInt16.self) + r * groups, part(5, UInt16.self) + r * groups)
+      (salientScale, zero) = (part(6, UInt16.self)[r], part(7, UInt8.self)[r])
+    }
+
+    /// The values of a group's other weights: for a negative sign, for a positive one.
+    func levels(_ group: Int) -> (Float, Float) {
+      let mean = HalfPrecision.value(means[group]), scale = HalfPrecision.value(scales[group])
+      return (mean - scale, mean + scale)
+    }
+
+    /// Visits columns from the left: the sign, and the code of a salient one.
+    func visit(_ columns: Int, _ body: (_ column: Int, _ isPositive: Bool, _ code: UInt8?) -> Void) {
+      var next = first
+      for j in 0..<columns {
+        let shift = UInt8(j % 8), bit = signs[j / 8] >> shift & 1
+        guard mask[j / 8] >> shift & 1 == 1 else {
+          body(j, bit == 1, nil)
+          continue
+        }
+        var upper = UInt32(codes[next / 8])
+        if next % 8 > 1 { upper |= UInt32(codes[next / 8 + 1]) << 8 }
+        body(j, bit == 1, UInt8(truncatingIfNeeded: upper >> UInt32(next % 8) & 127) << 1 | bit)
+        next += 7
+      }
+    }
+  }
+
   public func decode(
     _ matrix: EncodedMatrix, rows: Range<Int>, into out: UnsafeMutablePointer<Float>, with kernels: Kernels
   ) {
-    let n = matrix.columns, plane = (n + 7) / 8, groups = groups(n)
-    func bytes(_ part: Int) -> UnsafePointer<UInt8> {
-      matrix.parts[part].baseAddress.assumingMemoryBound(to: UInt8.self)
-    }
-    func halves(_ part: Int) -> UnsafePointer<UInt16> {
-      matrix.parts[part].baseAddress.assumingMemoryBound(to: UInt16.self)
-    }
-    let mask = bytes(0), signs = bytes(1), codes = bytes(2), zeros = bytes(7)
-    let offsets = matrix.parts[3].baseAddress.assumingMemoryBound(to: UInt32.self)
-    let means = halves(4), scales = halves(5), salientScales = halves(6)
+    let n = matrix.columns, groups = groups(n)
     withExtendedLifetime(matrix) {
       for (i, r) in rows.enumerated() {
-        let to = out + i * n
-        var next = Int(offsets[r]) * 7
-        let salientScale = HalfPrecision.value(salientScales[r]), zero = Float(zeros[r])
-        for g in 0..<groups {
-          let mean = HalfPrecision.value(means[r * groups + g]),
-            scale = HalfPrecision.value(scales[r * groups + g])
-          for j in g * groupSize..<min((g + 1) * groupSize, n) {
-            let byte = r * plane + j / 8, shift = UInt8(j % 8)
-            let bit = signs[byte] >> shift & 1
-            if mask[byte] >> shift & 1 == 0 {
-              to[j] = bit == 1 ? mean + scale : mean - scale
-            } else {
-              var upper = UInt32(codes[next / 8])
-              if next % 8 > 1 { upper |= UInt32(codes[next / 8 + 1]) << 8 }
-              let code = (upper >> UInt32(next % 8) & 127) << 1 | UInt32(bit)
-              to[j] = (Float(code) - zero) * salientScale
-              next += 7
-            }
-          }
+        let row = Row(matrix, r, groups: groups), to = out + i * n
+        let salientScale = HalfPrecision.value(row.salientScale), zero = Float(row.zero)
+        var levels: (Float, Float) = (0, 0), next = 0
+        row.visit(n) { j, isPositive, code in
+          if j == next { (levels, next) = (row.levels(j / groupSize), j + groupSize) }
+          to[j] = code.map { (Float($0) - zero) * salientScale } ?? (isPositive ? levels.1 : levels.0)
         }
       }
+    }
+  }
+
+  // MARK: In tiles
+
+  /// The second bit of a code says that the weight is salient, and its byte comes next; the first is the sign of another.
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? {
+    let before = matrix.parts[3].elements(as: UInt32.self).map { Int($0) }
+    return Tiling(
+      bits: 2, group: matrix.columns, offsets: .zeros,
+      rowTables: Tiling.RowTables(
+        columns: groupSize,
+        .patches(before: before + [salientCount(ofMatrix: matrix.rows, matrix.columns)])))
+  }
+
+  /// The values of other weights are rounded to the salient ones' steps; where their range does not hold these, salient
+  /// values are rounded too, to a step that holds all.
+  ///
+  /// - Returns: false where the step is more than half of the other weights' values.
+  public func readCodes(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) -> Bool {
+    let n = matrix.columns, groups = groups(n)
+    guard let tables = codes.tables, let patches = codes.patches, let zeros = codes.zeros else {
+      return false
+    }
+    return withExtendedLifetime(matrix) {
+      let row = Row(matrix, row, groups: groups)
+      var steps = Steps(bits: row.salientScale, zero: Float(row.zero))
+      let salient = steps
+      var levels: ClosedRange<Float> = 0...0, salientLevels: ClosedRange<Float>?
+      for g in 0..<groups {
+        let (low, high) = row.levels(g)
+        guard low.isFinite, high.isFinite else { return false }
+        levels = g == 0 ? min(low, high)...max(low, high) : levels.joined(low).joined(high)
+      }
+      row.visit(n) { j, isPositive, code in
+        codes.codes[j] = code == nil ? (isPositive ? 1 : 0) : 2
+        guard let code else { return }
+        patches[j] = code
+        let value = salient.value(code)
+        salientLevels = salientLevels?.joined(value) ?? value...value
+      }
+      if salientLevels == nil || !steps.holds(levels) {
+        let all = levels.joined(salientLevels?.lowerBound ?? 0).joined(salientLevels?.upperBound ?? 0)
+        steps = Steps(reaching: max(-all.lowerBound, all.upperBound))
+        if salientLevels != nil {
+          for j in 0..<n where codes.codes[j] == 2 { patches[j] = steps.code(salient.value(patches[j])) }
+        }
+      }
+      let largest = max(abs(levels.lowerBound), abs(levels.upperBound))
+      guard steps.holds(levels), largest == 0 || largest >= 2 * steps.step else { return false }
+      (codes.scales[0], zeros[0]) = (steps.bits, UInt8(steps.zero))
+      for g in 0..<groups {
+        (tables[4 * g], tables[4 * g + 1]) = (steps.code(row.levels(g).0), steps.code(row.levels(g).1))
+      }
+      return true
     }
   }
 
@@ -167,5 +245,39 @@ public struct PartlyBinary: Encoding {
         "scales": half(content.scales), "salient_scales": half(content.salientScales),
         "salient_zeros": Bytes(content.salientZeros),
       ])
+  }
+}
+
+/// Evenly spaced values with codes of a byte.
+private struct Steps {
+  /// The step, as binary16.
+  let bits: UInt16
+  let step, zero: Float
+
+  init(bits: UInt16, zero: Float) {
+    (self.bits, self.zero) = (bits, zero)
+    step = HalfPrecision.value(bits)
+  }
+
+  /// Steps around zero that reach `largest`.
+  init(reaching largest: Float) { self.init(bits: HalfPrecision.bits(largest / 126), zero: 128) }
+
+  func value(_ code: UInt8) -> Float { (Float(code) - zero) * step }
+
+  /// The code nearest to a value.
+  func code(_ value: Float) -> UInt8 {
+    let whole = (value / step + zero).rounded()
+    return whole >= 0 && whole <= 255 ? UInt8(whole) : UInt8(zero)
+  }
+
+  func holds(_ values: ClosedRange<Float>) -> Bool {
+    step >= 0 && step.isFinite && values.lowerBound >= -(zero + 0.5) * step
+      && values.upperBound <= (255.5 - zero) * step
+  }
+}
+
+extension ClosedRange<Float> {
+  fileprivate func joined(_ value: Float) -> ClosedRange<Float> {
+    Swift.min(lowerBound, value)...Swift.max(upperBound, value)
   }
 }

@@ -54,8 +54,8 @@ public struct TernaryGrid: Grid {
     }
   }
 
-  public func tiling(columns: Int) -> Tiling? {
-    Tiling(bits: 2, group: groupSize ?? columns, offsets: .constant(1))
+  public func tiling(of matrix: EncodedMatrix) -> Tiling? {
+    Tiling(bits: 2, group: groupSize ?? matrix.columns, offsets: .constant(1))
   }
 
   public func readCodes(

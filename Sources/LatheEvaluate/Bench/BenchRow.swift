@@ -49,6 +49,8 @@ public struct BenchRow: Sendable {
   public let firstTokenSeconds: Double
   /// The most memory held during the model's first test, in bytes.
   public let peakMemory: Int
+  /// The weights whose inputs are not rounded, of all that are multiplied.
+  public let withoutTiles: (count: Int, all: Int)
   private let parameters: Int
   private let bitsPerWeight: Double
   private let setting: Setting
@@ -56,11 +58,11 @@ public struct BenchRow: Sendable {
 
   init(
     path: String, model: Model, fileBytes: Int, combination: [Int], test: SpeedTest, rates: [Double],
-    streamRate: Double, firstTokenSeconds: Double, peakMemory: Int
+    streamRate: Double, firstTokenSeconds: Double, peakMemory: Int, withoutTiles: (count: Int, all: Int)
   ) {
     (self.path, self.fileBytes, self.rates) = (path, fileBytes, rates)
     (self.streamRate, self.firstTokenSeconds) = (streamRate, firstTokenSeconds)
-    (self.peakMemory, self.test) = (peakMemory, test)
+    (self.peakMemory, self.test, self.withoutTiles) = (peakMemory, test, withoutTiles)
     (parameters, bitsPerWeight) = (model.parameterCount, model.bitsPerWeight)
     bytesPerToken = model.weightBytesPerToken.values.reduce(0, +)
     setting = Setting(combination)
@@ -70,6 +72,12 @@ public struct BenchRow: Sendable {
   public var streamShare: Double? {
     guard case .generate = test, streamRate > 0 else { return nil }
     return Double(bytesPerToken) * rates.median / Double(setting.texts(of: test)) / streamRate
+  }
+
+  /// What of the weights meets inputs as they are although rounding was asked for; nil where nothing does.
+  public var exactWeights: String? {
+    guard Activations.allCases[setting[.activations]] == .int8, withoutTiles.count > 0 else { return nil }
+    return "\(withoutTiles.count) of \(withoutTiles.all) weights meet unrounded inputs"
   }
 
   /// The name of the file or folder.
@@ -94,6 +102,7 @@ public struct BenchRow: Sendable {
     [
       ("repetitions", .count(rates.count)), ("kernel", .text(Kernels.best.name)),
       ("first_token_seconds", .number(firstTokenSeconds)), ("peak_memory_bytes", .count(peakMemory)),
+      ("weights_without_tiles", .count(withoutTiles.count)), ("weights", .count(withoutTiles.all)),
       ("processor", .text(Machine.processor)), ("cores", .count(Machine.cores)),
       ("memory_bytes", .count(Machine.memory)), ("system", .text(Machine.system)),
       ("version", .text(version)), ("build", .text(Machine.build)),

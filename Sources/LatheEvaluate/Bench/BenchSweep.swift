@@ -100,7 +100,8 @@ public struct BenchSweep: Sendable {
         try row(
           BenchRow(
             path: path, model: model, fileBytes: fileBytes, combination: combination, test: test,
-            rates: rates, streamRate: streams.median, firstTokenSeconds: firstToken, peakMemory: peak))
+            rates: rates, streamRate: streams.median, firstTokenSeconds: firstToken, peakMemory: peak,
+            withoutTiles: inference.model.weightsWithoutTiles))
       }
     }
   }

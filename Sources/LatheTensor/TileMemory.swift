@@ -1,0 +1,161 @@
+internal import CLatheKernels
+
+/// Byte offsets of parts that lie one after another, each on a line of the cache.
+private struct Sections {
+  private(set) var count = 0
+
+  /// Room for `n` elements; nil for none.
+  mutating func add<T>(_ n: Int, _ type: T.Type) -> Int? {
+    guard n > 0 else { return nil }
+    defer { count += (n * MemoryLayout<T>.stride + 63) / 64 * 64 }
+    return count
+  }
+}
+
+/// Where codes and parameters of some rows lie: of all tiles, or of the rows of one on their way.
+struct CodeMemory {
+  /// The bytes of all.
+  let byteCount: Int
+  private let codes, scales, scaleCodes, minimumCodes, minimums, zeros, halfZeros, tables, patches: Int?
+
+  /// Room for as many elements as are given; `scales` are those of runs of groups where scales are coded.
+  init(_ tiling: Tiling, codes: Int, groups: Int, scales: Int, tables: Int, patches: Int) {
+    var sections = Sections()
+    let isCoded = tiling.scales != .halves
+    self.codes = sections.add(codes, UInt8.self)
+    self.scales = sections.add(scales, UInt16.self)
+    scaleCodes = sections.add(isCoded ? groups : 0, Int8.self)
+    minimums = sections.add(tiling.hasMinimums ? scales : 0, UInt16.self)
+    minimumCodes = sections.add(isCoded && tiling.offsets == .minimums ? groups : 0, UInt8.self)
+    zeros = sections.add(tiling.offsets == .zeros ? groups : 0, UInt8.self)
+    halfZeros = sections.add(tiling.offsets == .halfZeros ? groups : 0, UInt16.self)
+    self.tables = sections.add(tiling.rowTables == nil ? 0 : tables, UInt8.self)
+    // A vector of patches is read from wherever the last one begins.
+    self.patches = sections.add(tiling.rowTables?.hasPatches == true ? patches + 64 : 0, UInt8.self)
+    byteCount = sections.count
+  }
+
+  /// The parts in memory that begins at `base`.
+  func row(at base: UnsafeMutableRawPointer) -> CodeRow {
+    func at<T>(_ offset: Int?, _ type: T.Type) -> UnsafeMutablePointer<T>? {
+      offset.map { (base + $0).assumingMemoryBound(to: type) }
+    }
+    return CodeRow(
+      codes: (base + (codes ?? 0)).assumingMemoryBound(to: UInt8.self),
+      scales: (base + (scales ?? 0)).assumingMemoryBound(to: UInt16.self),
+      scaleCodes: at(scaleCodes, Int8.self), minimumCodes: at(minimumCodes, UInt8.self),
+      minimums: at(minimums, UInt16.self), zeros: at(zeros, UInt8.self),
+      halfZeros: at(halfZeros, UInt16.self),
+      tables: at(tables, UInt8.self), patches: at(patches, UInt8.self))
+  }
+}
+
+/// What all rows of a tiling share.
+final class TileExtras: Sendable {
+  private let memory: AlignedMemory
+  private let hasTable, isMarked, isPatched: Bool
+  private let columns: Int
+  /// The patches of all tiles.
+  let patchCount: Int
+
+  init(_ tiling: Tiling, rows: Int, padded: Int) {
+    let tiles = (rows + 15) / 16
+    columns = (padded + 63) / 64 * 64
+    memory = AlignedMemory(64 + columns + 8 * tiles)
+    let bytes = memory.base.assumingMemoryBound(to: UInt8.self)
+    hasTable = tiling.table != nil
+    for (i, entry) in (tiling.table ?? []).enumerated() { bytes[i] = entry }
+    var marked = false, before: [Int]?
+    switch tiling.rowTables?.others {
+    case .marked(let marks):
+      marked = true
+      for (j, isMarked) in marks.enumerated() { bytes[64 + j] = isMarked ? 64 : 0 }
+    case .patches(let counts):
+      before = counts
+      let starts = (memory.base + 64 + columns).assumingMemoryBound(to: UInt64.self)
+      for tile in 0..<tiles { starts[tile] = UInt64(counts[16 * tile]) }
+    case nil: break
+    }
+    (isMarked, isPatched, patchCount) = (marked, before != nil, before?.last ?? 0)
+  }
+
+  var table: UnsafePointer<UInt8>? {
+    hasTable ? UnsafePointer(memory.base.assumingMemoryBound(to: UInt8.self)) : nil
+  }
+  var marks: UnsafePointer<UInt8>? {
+    isMarked ? UnsafePointer((memory.base + 64).assumingMemoryBound(to: UInt8.self)) : nil
+  }
+  var patchStarts: UnsafePointer<UInt64>? {
+    isPatched ? UnsafePointer((memory.base + 64 + columns).assumingMemoryBound(to: UInt64.self)) : nil
+  }
+}
+
+/// Puts sixteen rows at a time into a tile.
+struct TileWriter {
+  private let shape: TileShape
+  private let tiling: Tiling
+  private let rows, columns: Int
+  private let kernels: Kernels
+  private let extras: TileExtras
+
+  init(
+    _ shape: TileShape, _ tiling: Tiling, _ extras: TileExtras, rows: Int, columns: Int, _ kernels: Kernels
+  ) {
+    (self.shape, self.tiling, self.extras, self.rows) = (shape, tiling, extras, rows)
+    (self.columns, self.kernels) = (columns, kernels)
+  }
+
+  /// Reads the rows of tile number `tile`, and lays them out in `target`, which holds all tiles.
+  func write(_ tile: Int, to target: CodeRow, read: (Int, CodeRow) -> Bool) -> Bool {
+    let padded = shape.padded, scales = shape.supers > 0 ? shape.supers : shape.weightGroups
+    // A row that is to be ordered is read beside the sixteen.
+    let memory = CodeMemory(
+      tiling, codes: 17 * padded, groups: shape.weightGroups, scales: scales, tables: 8 * shape.tableGroups,
+      patches: 16 * padded)
+    return withUnsafeTemporaryAllocation(byteCount: memory.byteCount, alignment: 64) { raw in
+      guard let base = raw.baseAddress else { return false }
+      base.initializeMemory(as: UInt8.self, repeating: 0, count: memory.byteCount)
+      let all = memory.row(at: base)
+      for r in 0..<16 where 16 * tile + r < rows {
+        var row = all
+        row.codes += (tiling.order == nil ? r : 16) * padded
+        row.patches? += r * padded
+        guard read(16 * tile + r, row) else { return false }
+        if let order = tiling.order {
+          for (place, column) in order.enumerated() { all.codes[r * padded + place] = row.codes[Int(column)] }
+        }
+        scatter(row, scales, tile, r, to: target)
+      }
+      let planes = target.codes + tile * (padded / 32 * 64 * tiling.bits)
+      kernels.table.pointee.pack_tile(all.codes, padded, UInt32(tiling.bits), planes)
+      if let patches = target.patches, let starts = extras.patchStarts, let values = all.patches {
+        kernels.table.pointee.pack_patches(all.codes, values, padded, planes, patches + Int(starts[tile]))
+      }
+      return true
+    }
+  }
+
+  /// A row's parameters to every sixteenth place, and its tables to where a tile's lie.
+  private func scatter(_ row: CodeRow, _ scales: Int, _ tile: Int, _ r: Int, to target: CodeRow) {
+    let groups = shape.weightGroups
+    scatter(row.scales, scales, tile, r, target.scales)
+    scatter(row.scaleCodes, groups, tile, r, target.scaleCodes)
+    scatter(row.minimumCodes, groups, tile, r, target.minimumCodes)
+    scatter(row.minimums, scales, tile, r, target.minimums)
+    scatter(row.zeros, groups, tile, r, target.zeros)
+    scatter(row.halfZeros, groups, tile, r, target.halfZeros)
+    guard let tables = row.tables, let out = target.tables, let rowTables = tiling.rowTables else { return }
+    let halves = rowTables.count / 4
+    for table in 0..<halves * shape.tableGroups {
+      (out + 64 * (tile * halves * shape.tableGroups + table) + 4 * r).update(
+        from: tables + 4 * table, count: 4)
+    }
+  }
+
+  private func scatter<T>(
+    _ values: UnsafeMutablePointer<T>?, _ count: Int, _ tile: Int, _ row: Int, _ out: UnsafeMutablePointer<T>?
+  ) {
+    guard let values, let out else { return }
+    for g in 0..<count { out[16 * (tile * count + g) + row] = values[g] }
+  }
+}
