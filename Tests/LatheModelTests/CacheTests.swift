@@ -36,6 +36,7 @@ import Testing
     let ids = try LogitTests.reference(name).ids
     let inference = Inference(model, team: ThreadTeam(count: 2))
     let whole = inference.logits(after: ids, cache: inference.makeCache(type: type))
+    let exact = inference.logits(after: ids, cache: inference.makeCache())
     let spread = whole.map { abs($0) }.max() ?? 1
     for step in [1, 3, 17] {
       let cache = inference.makeCache(capacity: 1, type: type)
@@ -44,9 +45,19 @@ import Testing
         logits = inference.logits(after: Array(ids[start..<min(start + step, ids.count)]), cache: cache)
       }
       // A last place lost may move a code.
-      let rounding: Float = spread * [.f32: 1e-5, .f16: 1e-3, .int8: 0.01, .int4: 0.15][type, default: 0]
+      let rounding: Float = spread * [.f32: 1e-5, .f16: 1e-3, .int8: 0.01][type, default: 0]
+      // Four bits meet queries rounded to bytes, here, and floats there: that is less than they lost themselves.
+      if type == .int4 {
+        #expect(Self.distance(whole, logits) < 0.3 * Self.distance(whole, exact))
+        continue
+      }
       for (a, b) in zip(whole, logits) { #expect(abs(a - b) <= rounding) }
     }
+  }
+
+  /// The root of the mean square of what two vectors differ by.
+  static func distance(_ a: [Float], _ b: [Float]) -> Float {
+    (zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } / Float(a.count)).squareRoot()
   }
 
   @Test("logits stay as near those of single precision as the type allows", arguments: CacheType.allCases)

@@ -2,9 +2,9 @@
  * Attention over a cache, one head of keys and values at a time: all queries that share the head meet a run of positions,
  * and what is loaded once meets up to four of them.
  *
- * Codes meet signed bytes, four elements or four positions of sixteen lanes in one instruction: queries with a step for each
- * group of elements, and weights times scales with a step for each chunk of positions. For a cache of 4 bits that costs
- * nothing that could be measured beside its own rounding, for one of 8 bits about as much again (KL 0.00007 after 0.00003).
+ * Codes meet whole numbers, four elements or four positions of sixteen lanes in one instruction. Queries, with a step for
+ * each group of elements, and weights times scales, with a step for each chunk of positions, are rounded to 14 bits and a
+ * sign, in two bytes, for a cache of 8 bits; to 7 and a sign for one of 4, whose own rounding is tenfold.
  *
  * Every query's sums are made in one order, however many share a call: equal rows give equal bits.
  */
@@ -69,8 +69,11 @@ LATHE_INLINE float sum_of(Lanes x) {
 
 /* MARK: Whole numbers */
 
-/* The largest number that queries and weights become. */
-#define LATHE_CACHE_TOP 127.0f
+/* What a cache of codes meets: two bytes a number, or one. */
+LATHE_INLINE int is_fine(const uint32_t kind) { return kind == LATHE_CACHE_int8; }
+
+/* The largest number; of two bytes both keep a sign. */
+LATHE_INLINE float code_top(const uint32_t kind) { return is_fine(kind) ? 128 * 127 : 127; }
 
 /* The inverse of steps of which the largest code is `top`; 0 where there is nothing to round. */
 LATHE_INLINE Lanes inverse_steps(Lanes largest, float top) {
@@ -84,17 +87,31 @@ LATHE_INLINE LaneWords wholes(Lanes x) { return (LaneWords)(x + 12582912.0f); }
 typedef int16_t Shorts __attribute__((vector_size(64)));
 typedef int8_t SignedCodes __attribute__((vector_size(64)));
 
-/* Stores 64 numbers as bytes. */
-LATHE_INLINE void store_bytes(const LaneWords *x, int8_t *p) {
-#define EVEN(type, a, b, ...) __builtin_shufflevector((type)(a), (type)(b), __VA_ARGS__)
-#define EVEN_SHORTS(a, b)                                                                                            \
-  EVEN(Shorts, a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, \
-       50, 52, 54, 56, 58, 60, 62)
-  const SignedCodes bytes = EVEN(
-    SignedCodes, EVEN_SHORTS(x[0], x[1]), EVEN_SHORTS(x[2], x[3]), 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30,
-    32, 34, 36, 38, 40, 42, 44, 46, 48, 50, 52, 54, 56, 58, 60, 62, 64, 66, 68, 70, 72, 74, 76, 78, 80, 82, 84, 86, 88, 90,
-    92, 94, 96, 98, 100, 102, 104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126);
+/* The lower halves of 32 numbers, and of 64. */
+LATHE_INLINE Shorts lower_halves(LaneWords a, LaneWords b) {
+  return __builtin_shufflevector(
+    (Shorts)a, (Shorts)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50,
+    52, 54, 56, 58, 60, 62);
+}
+
+LATHE_INLINE void store_bytes(Shorts a, Shorts b, int8_t *p) {
+  const SignedCodes bytes = __builtin_shufflevector(
+    (SignedCodes)a, (SignedCodes)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44,
+    46, 48, 50, 52, 54, 56, 58, 60, 62, 64, 66, 68, 70, 72, 74, 76, 78, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98, 100, 102,
+    104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126);
   memcpy(p, &bytes, sizeof bytes);
+}
+
+/* 64 numbers as 128 · high + low, low between -64 and 63; or in one byte. */
+LATHE_INLINE void store_wholes(const uint32_t kind, const LaneWords *codes, int8_t *high, int8_t *low) {
+  const Shorts a = lower_halves(codes[0], codes[1]), b = lower_halves(codes[2], codes[3]);
+  if (!is_fine(kind)) {
+    store_bytes(a, b, high);
+    return;
+  }
+  const Shorts more = a + 64, other = b + 64;
+  store_bytes(more >> 7, other >> 7, high);
+  store_bytes((more & 127) - 64, (other & 127) - 64, low);
 }
 
 /* Codes as `dot_quad` has them: of 64 bytes, or the lower or upper halves of 64. */
@@ -113,23 +130,24 @@ LATHE_INLINE int32_t code_bias(const uint32_t kind) {
 /* Queries as they meet keys: floats, or whole numbers with steps and sums over groups. */
 typedef struct {
   float *values;
-  int8_t *codes;
+  int8_t *high, *low;
   float *steps;
   int32_t *sums;
 } Queries;
 
-LATHE_INLINE void round_query(const Queries *q, size_t i, size_t width) {
+LATHE_INLINE void round_query(const uint32_t kind, const Queries *q, size_t i, size_t width) {
   for (size_t g = 0; g < width / LATHE_CACHE_GROUP; g++) {
     const size_t at = i * width + g * LATHE_CACHE_GROUP, group = i * (width / LATHE_CACHE_GROUP) + g;
     const Lanes a = load_lanes(q->values + at), b = load_lanes(q->values + at + LATHE_LANES);
     const float largest = largest_of(larger(magnitude(a), magnitude(b)));
-    const Lanes inverse = inverse_steps(largest, LATHE_CACHE_TOP);
+    const Lanes inverse = inverse_steps(largest, code_top(kind));
+    q->steps[group] = largest / code_top(kind);
     const LaneWords codes[4] = {wholes(a * inverse), wholes(b * inverse)};
-    int8_t bytes[LATHE_CACHE_CHUNK];
-    store_bytes(codes, bytes);
-    memcpy(q->codes + at, bytes, LATHE_CACHE_GROUP);
-    q->steps[group] = largest / LATHE_CACHE_TOP;
     q->sums[group] = (int32_t)__builtin_reduce_add(codes[0] + codes[1] - 2 * LATHE_WHOLES);
+    int8_t high[LATHE_CACHE_CHUNK], low[LATHE_CACHE_CHUNK];
+    store_wholes(kind, codes, high, low);
+    memcpy(q->high + at, high, LATHE_CACHE_GROUP);
+    if (is_fine(kind)) memcpy(q->low + at, low, LATHE_CACHE_GROUP);
   }
 }
 
@@ -161,9 +179,12 @@ LATHE_INLINE void score_codes(
   Lanes total[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS] = {0};
   for (size_t g = 0; g < groups; g++, scales += LATHE_LANES) {
     /* The bias is subtracted before codes are added. */
-    Wholes sums[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
+    Wholes upper[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS], lower[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
     for (size_t i = 0; i < n; i++) {
-      for (size_t b = 0; b < blocks; b++) sums[i][b] = (Wholes){} - code_bias(kind) * q->sums[i * groups + g];
+      for (size_t b = 0; b < blocks; b++) {
+        lower[i][b] = (Wholes){} - code_bias(kind) * q->sums[i * groups + g];
+        upper[i][b] = is_fine(kind) ? (Wholes){} : lower[i][b];
+      }
     }
 #pragma clang loop unroll(full)
     for (size_t k = 0; k < LATHE_CACHE_GROUP / 4; k++) {
@@ -176,15 +197,18 @@ LATHE_INLINE void score_codes(
       for (size_t i = 0; i < n; i++) {
         const size_t at = i * width + g * LATHE_CACHE_GROUP + 4 * k;
         for (size_t b = 0; b < blocks; b++) {
-          sums[i][b] = dot_quad(sums[i][b], codes[b], q->codes + at, kind == LATHE_CACHE_int8);
+          upper[i][b] = dot_quad(upper[i][b], codes[b], q->high + at, kind == LATHE_CACHE_int8);
+        }
+        for (size_t b = 0; b < blocks && is_fine(kind); b++) {
+          lower[i][b] = dot_quad(lower[i][b], codes[b], q->low + at, kind == LATHE_CACHE_int8);
         }
       }
     }
     for (size_t b = 0; b < blocks; b++) {
       const Lanes scale = lanes_from_halves(scales + b * groups * LATHE_LANES);
       for (size_t i = 0; i < n; i++) {
-        const Lanes sum = __builtin_convertvector((LaneMask)sums[i][b], Lanes);
-        total[i][b] += sum * (scale * q->steps[i * groups + g]);
+        const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][b] << 7) + lower[i][b] : upper[i][b]);
+        total[i][b] += __builtin_convertvector(sum, Lanes) * (scale * q->steps[i * groups + g]);
       }
     }
   }
@@ -300,7 +324,7 @@ typedef struct {
   /* What codes' bias adds to sums. */
   int32_t starts[LATHE_LANES];
   float steps[LATHE_LANES];
-  int8_t codes[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK];
+  int8_t high[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK], low[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK];
 } CacheWeights;
 
 /*
@@ -332,14 +356,14 @@ LATHE_INLINE void round_weights(
       widest = larger(visible >= (b + 1) * LATHE_LANES || numbers < (int32_t)(visible - b * LATHE_LANES) ? size : 0, widest);
     }
     const float bound = largest_of(widest);
-    const Lanes inverse = inverse_steps(bound, LATHE_CACHE_TOP);
+    const Lanes inverse = inverse_steps(bound, code_top(kind));
     for (size_t b = 0; b < blocks; b++) scale[b] *= inverse;
     for (size_t i = 0; i < n; i++) {
       LaneWords codes[4];
       for (size_t b = 0; b < 4; b++) sums[i] += codes[b] = wholes(shares[i][b] * scale[b]);
-      store_bytes(codes, out->codes[at + i]);
+      store_wholes(kind, codes, out->high[at + i], out->low[at + i]);
     }
-    const Lanes steps = largest * (bound / LATHE_CACHE_TOP);
+    const Lanes steps = largest * (bound / code_top(kind));
     const LaneWords total = REDUCE_FOUR(sums, ADDED) - LATHE_CACHE_CHUNK * LATHE_WHOLES;
     const LaneMask starts = (LaneMask)total * -code_bias(kind);
     memcpy(out->steps + at, &steps, n * sizeof(float));
@@ -351,23 +375,28 @@ LATHE_INLINE void round_weights(
 LATHE_INLINE void add_chunk(
     const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t n, const CacheWeights *w,
     float *out, size_t out_stride) {
-  Wholes sums[LATHE_CACHE_QUERIES][2];
+  Wholes upper[LATHE_CACHE_QUERIES][2], lower[LATHE_CACHE_QUERIES][2];
   for (size_t i = 0; i < n; i++) {
-    for (int k = 0; k < 2; k++) sums[i][k] = (Wholes){} + w->starts[i];
+    for (int k = 0; k < 2; k++) {
+      lower[i][k] = (Wholes){} + w->starts[i];
+      upper[i][k] = is_fine(kind) ? (Wholes){} : lower[i][k];
+    }
   }
   for (size_t p = 0; p < blocks * LATHE_LANES; p += 4, rows += four) {
     for (int k = 0; k < 2; k++) {
       __builtin_prefetch(rows + LATHE_AHEAD + 64 * k, 0, 2);
       const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
       for (size_t i = 0; i < n; i++) {
-        sums[i][k] = dot_quad(sums[i][k], codes, w->codes[i] + p, kind == LATHE_CACHE_int8);
+        upper[i][k] = dot_quad(upper[i][k], codes, w->high[i] + p, kind == LATHE_CACHE_int8);
+        if (is_fine(kind)) lower[i][k] = dot_quad(lower[i][k], codes, w->low[i] + p, kind == LATHE_CACHE_int8);
       }
     }
   }
   for (size_t i = 0; i < n; i++) {
     for (size_t k = 0; k < 2; k++) {
       float *o = out + i * out_stride + k * LATHE_LANES;
-      store_lanes(load_lanes(o) + __builtin_convertvector((LaneMask)sums[i][k], Lanes) * w->steps[i], o);
+      const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][k] << 7) + lower[i][k] : upper[i][k]);
+      store_lanes(load_lanes(o) + __builtin_convertvector(sum, Lanes) * w->steps[i], o);
     }
   }
 }
@@ -413,7 +442,8 @@ LATHE_INLINE void attend_some(
   Queries q = {.values = scores + LATHE_CACHE_QUERIES * LATHE_CACHE_RUN};
   q.steps = q.values + LATHE_CACHE_QUERIES * width;
   q.sums = (int32_t *)(q.steps + LATHE_CACHE_QUERIES * groups);
-  q.codes = (int8_t *)(q.sums + LATHE_CACHE_QUERIES * groups);
+  q.high = (int8_t *)(q.sums + LATHE_CACHE_QUERIES * groups);
+  q.low = q.high + LATHE_CACHE_QUERIES * width;
   size_t seen[LATHE_CACHE_QUERIES], most = 0;
   for (size_t i = 0; i < n; i++) {
     const size_t token = (from + i) / all->heads, place = (from + i) % all->heads, visible = all->start + token + 1;
@@ -423,7 +453,7 @@ LATHE_INLINE void attend_some(
       store_lanes(load_lanes(x + e) * all->scale, q.values + i * width + e);
     }
     for (; e < width; e++) q.values[i * width + e] = e < head->dim ? x[e] * all->scale : 0;
-    if (kind >= LATHE_CACHE_int8) round_query(&q, i, width);
+    if (kind >= LATHE_CACHE_int8) round_query(kind, &q, i, width);
     seen[i] = visible <= first ? 0 : visible - first < count ? visible - first : count;
     most = seen[i] > most ? seen[i] : most;
   }
