@@ -61,15 +61,16 @@ struct Attention {
         self.attend(queries, texts[piece.text], piece, parts + starts[piece.text], stride)
       }
       let merge = { (index: Int) in
-        self.merge(parts + starts[index], texts[index], stride, out)
+        let text = index / c.keyValueHeads
+        self.merge(parts + starts[text], texts[text], index % c.keyValueHeads, stride, out)
       }
       // A thread must have enough to do to be worth waking.
       if work > 1 << 17 {
         team.run(pieces.count, attend)
-        team.run(texts.count, merge)
+        team.run(texts.count * c.keyValueHeads, merge)
       } else {
         for index in pieces.indices { attend(index) }
-        for index in texts.indices { merge(index) }
+        for index in 0..<texts.count * c.keyValueHeads { merge(index) }
       }
     }
   }
@@ -91,11 +92,12 @@ struct Attention {
   }
 
   private func merge(
-    _ parts: UnsafePointer<Float>, _ text: TextRows, _ stride: Int, _ out: UnsafeMutablePointer<Float>
+    _ parts: UnsafePointer<Float>, _ text: TextRows, _ shared: Int, _ stride: Int,
+    _ out: UnsafeMutablePointer<Float>
   ) {
     let c = configuration, runs = (text.end + CacheHead.run - 1) / CacheHead.run
     let width = text.cache.head(0).width
-    for head in 0..<c.heads {
+    for head in shared * group..<(shared + 1) * group {
       for row in 0..<text.rows.count {
         let query = (head / group * text.rows.count + row) * group + head % group
         kernels.merge(

@@ -73,11 +73,15 @@ public struct BenchSweep: Sendable {
     var meter: StreamMeter?
     var firstToken = 0.0, peak = 0
     var teams: [Int: ThreadTeam] = [:]
+    // Laying weights out takes longer than many a test: once for each kind of inputs.
+    var prepared: [Int: Model] = [:]
     for combination in combinations {
       let setting = Setting(combination)
       let team = teams[setting[.threads]] ?? ThreadTeam(count: setting[.threads])
       teams[setting[.threads]] = team
-      let inference = setting.makeInference(model, team)
+      let laidOut = prepared[setting[.activations]] ?? setting.prepare(model, team)
+      prepared[setting[.activations]] = laidOut
+      let inference = Inference(laidOut, team: team)
       for test in tests {
         let caches = try (0..<setting.texts(of: test)).map { _ throws(Problem) in
           try setting.makeCache(inference, capacity: setting[.depth] + test.tokens)
@@ -123,7 +127,7 @@ public struct BenchSweep: Sendable {
     let setting = Setting(combinations[0]), team = ThreadTeam(count: setting[.threads])
     let model = try Model(reading: path)
     let meter = StreamMeter(count: streamBytes, team: team)
-    return try Roofline(model, setting.makeInference(model, team), setting, tokens: tokens, meter: meter)
+    return try Roofline(model, Inference(setting.prepare(model, team), team: team), setting, tokens: tokens, meter: meter)
   }
 }
 
@@ -137,9 +141,9 @@ struct Setting {
     BenchDimension.all.firstIndex(of: dimension).map { values[$0] } ?? 0
   }
 
-  /// A run of `model` under this setting.
-  func makeInference(_ model: Model, _ team: ThreadTeam) -> Inference {
-    Inference(model.prepared(for: Activations.allCases[self[.activations]], team: team), team: team)
+  /// The model laid out for this setting's inputs.
+  func prepare(_ model: Model, _ team: ThreadTeam) -> Model {
+    model.prepared(for: Activations.allCases[self[.activations]], team: team)
   }
 
   /// An empty cache under this setting.

@@ -124,7 +124,7 @@ public final class StudyRunner {
     case .perplexity(let measure): try source.identity(of: measure)
     case .task(let measure): try taskCell(measure, source).identity()
     case .speed(let speed):
-      "speed \(speed.prompt) \(speed.generate) \(speed.repetitions) \(team.count) \(Kernels.best.name) \(Machine.processor)"
+      "speed int8 f16 \(speed.prompt) \(speed.generate) \(speed.repetitions) \(team.count) \(Kernels.best.name) \(Machine.processor)"
     }
   }
 
@@ -241,8 +241,10 @@ public final class StudyRunner {
     case .task: return ([], [])
     case .speed(let speed):
       let repetitions = Double(speed.repetitions)
+      // As `bench` and `run` do it.
       let result = try Speed.measure(
-        model, prompt: speed.prompt, generate: speed.generate, repetitions: speed.repetitions, team: team)
+        model.prepared(for: .int8, team: team), prompt: speed.prompt, generate: speed.generate,
+        repetitions: speed.repetitions, team: team, cacheType: .f16)
       return (Score.list(result, under: measure.protocolName, repetitions: repetitions), [])
     case .perplexity(let text):
       let (windows, first) = try row.source.windows(of: text, report: report)
