@@ -16,23 +16,7 @@
 /* Signed times signed: codes of up to 7 bits are what they are, whole bytes are stored 128 below. */
 #define LATHE_SIGNED_BYTES 1
 #define LATHE_TILE_TOKENS 4
-#define QUARTER(v, at) __builtin_shufflevector((Wholes)(v), (Wholes)(v), at, at + 1, at + 2, at + 3)
-#define dot_quad(sum, w, x, is_byte)                                                                             \
-  ({                                                                                                             \
-    int32_t word;                                                                                                \
-    memcpy(&word, x, 4);                                                                                         \
-    const int8x16_t input = vreinterpretq_s8_s32(vdupq_n_s32(word));                                             \
-    const Wholes before = sum;                                                                                   \
-    const Codes quads = w;                                                                                       \
-    const int32x4_t a = vdotq_s32(QUARTER(before, 0), vreinterpretq_s8_s32(QUARTER(quads, 0)), input);           \
-    const int32x4_t b = vdotq_s32(QUARTER(before, 4), vreinterpretq_s8_s32(QUARTER(quads, 4)), input);           \
-    const int32x4_t c = vdotq_s32(QUARTER(before, 8), vreinterpretq_s8_s32(QUARTER(quads, 8)), input);           \
-    const int32x4_t d = vdotq_s32(QUARTER(before, 12), vreinterpretq_s8_s32(QUARTER(quads, 12)), input);         \
-    const Wholes after = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3],                                        \
-                         c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]};                                        \
-    after;                                                                                                       \
-  })
-
+#define DOT_WORD(sums, codes) vdotq_s32(sums, vreinterpretq_s8_s32(codes), input)
 #include "tables.h"
 
 #define LATHE_SET_NAME "neon"

@@ -1,4 +1,24 @@
-/* Tables of the ARM sets: sixteen bytes are looked up at a time. */
+/* What both ARM sets share: look-ups of sixteen bytes at a time, and vectors of 64 bytes by quarters. */
+
+/* What both sets do with vectors of 64 bytes, a quarter at a time: `by` is what a quarter of sums and of codes becomes. */
+#define QUARTER(v, at) __builtin_shufflevector((Wholes)(v), (Wholes)(v), at, at + 1, at + 2, at + 3)
+#define BY_QUARTERS(sum, w, by)                                                                                  \
+  ({                                                                                                             \
+    const Wholes before = sum;                                                                                   \
+    const Codes quads = w;                                                                                       \
+    const int32x4_t a = by(QUARTER(before, 0), QUARTER(quads, 0)), b = by(QUARTER(before, 4), QUARTER(quads, 4)); \
+    const int32x4_t c = by(QUARTER(before, 8), QUARTER(quads, 8)), d = by(QUARTER(before, 12), QUARTER(quads, 12)); \
+    const Wholes after = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3],                                        \
+                          c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]};                                       \
+    after;                                                                                                       \
+  })
+#define dot_quad(sum, w, x, is_byte)                                                                             \
+  ({                                                                                                             \
+    int32_t word;                                                                                                \
+    memcpy(&word, x, 4);                                                                                         \
+    const int8x16_t input = vreinterpretq_s8_s32(vdupq_n_s32(word));                                             \
+    BY_QUARTERS(sum, w, DOT_WORD);                                                                               \
+  })
 
 #define LATHE_OWN_TABLE_QUAD
 #define table_quad(table, w)                                                                                     \
