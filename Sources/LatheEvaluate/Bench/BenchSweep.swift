@@ -127,7 +127,8 @@ public struct BenchSweep: Sendable {
     let setting = Setting(combinations[0]), team = ThreadTeam(count: setting[.threads])
     let model = try Model(reading: path)
     let meter = StreamMeter(count: streamBytes, team: team)
-    return try Roofline(model, Inference(setting.prepare(model, team), team: team), setting, tokens: tokens, meter: meter)
+    return try Roofline(
+      model, Inference(setting.prepare(model, team), team: team), setting, tokens: tokens, meter: meter)
   }
 }
 
