@@ -1,6 +1,6 @@
 /* What both ARM sets share: look-ups of sixteen bytes at a time, and vectors of 64 bytes by quarters. */
 
-/* What both sets do with vectors of 64 bytes, a quarter at a time: `by` is what a quarter of sums and of codes becomes. */
+/* Sums and codes of 64 bytes, a quarter at a time: `by` is what a quarter of each becomes. */
 #define QUARTER(v, at) __builtin_shufflevector((Wholes)(v), (Wholes)(v), at, at + 1, at + 2, at + 3)
 #define BY_QUARTERS(sum, w, by)                                                                                  \
   ({                                                                                                             \

@@ -110,7 +110,7 @@ public struct NormalFloatGrid: Grid {
 
   // MARK: In tiles
 
-  /// Entries as whole numbers, which those of no entries are exactly: within a 250th of the largest; scales times their unit are rounded to binary16.
+  /// Entries as whole numbers, within a 250th of the largest; scales times their unit are rounded to binary16.
   public func tiling(of matrix: EncodedMatrix) -> Tiling? {
     Tiling(bits: 4, group: Self.block, offsets: .constant(128), table: book.wholes)
   }
