@@ -36,21 +36,32 @@ struct Attention {
 
   private var group: Int { configuration.heads / configuration.keyValueHeads }
 
-  /// Work on one head of keys of a text, and on one run of its positions.
+  /// Work on one head of keys of a text, and on neighbouring runs of its positions.
   private struct Piece {
-    let text, head, run: Int
+    let text, head: Int
+    let runs: Range<Int>
+  }
+
+  private func pieces(_ texts: [TextRows]) -> [Piece] {
+    let runs = texts.map { ($0.end + CacheHead.run - 1) / CacheHead.run }
+    // A thread that goes on where it was finds the next keys fetched; several pieces for each let the faster do more.
+    let span = max(runs.reduce(0, +) * configuration.keyValueHeads / (4 * team.count), 1)
+    return texts.indices.flatMap { text in
+      (0..<configuration.keyValueHeads).flatMap { head in
+        stride(from: 0, to: runs[text], by: span).map {
+          Piece(text: text, head: head, runs: $0..<min($0 + span, runs[text]))
+        }
+      }
+    }
   }
 
   private func byRuns(
     _ queries: UnsafePointer<Float>, _ texts: [TextRows], _ out: UnsafeMutablePointer<Float>
   ) {
-    let c = configuration, stride = (c.headDimension + 31) / 32 * 32 + 16
-    var pieces: [Piece] = [], starts = [0], work = 0
+    let c = configuration, stride = (c.headDimension + 31) / 32 * 32 + 16, pieces = pieces(texts)
+    var starts = [0], work = 0
     for (index, text) in texts.enumerated() {
       let runs = (text.end + CacheHead.run - 1) / CacheHead.run
-      for head in 0..<c.keyValueHeads {
-        for run in 0..<runs { pieces.append(Piece(text: index, head: head, run: run)) }
-      }
       starts.append(starts[index] + text.rows.count * c.heads * runs * stride)
       work += text.end * c.queryWidth * text.rows.count
     }
@@ -81,14 +92,15 @@ struct Attention {
     _ stride: Int
   ) {
     let c = configuration, runs = (text.end + CacheHead.run - 1) / CacheHead.run
-    let first = piece.run * CacheHead.run
+    let first = piece.runs.lowerBound * CacheHead.run
     kernels.attend(
       CacheQueries(
         queries + text.rows.lowerBound * c.queryWidth + piece.head * group * c.headDimension,
         tokens: text.rows.count, heads: group, stride: c.queryWidth, start: text.start,
         scale: 1 / Float(c.headDimension).squareRoot()),
-      to: first..<min(first + CacheHead.run, text.end), of: text.cache.head(piece.head),
-      into: parts + (piece.head * group * text.rows.count * runs + piece.run) * stride, stride: runs * stride)
+      to: first..<min(piece.runs.upperBound * CacheHead.run, text.end), of: text.cache.head(piece.head),
+      into: parts + (piece.head * group * text.rows.count * runs + piece.runs.lowerBound) * stride,
+      runStride: stride, stride: runs * stride)
   }
 
   private func merge(

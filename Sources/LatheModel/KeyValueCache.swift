@@ -51,8 +51,8 @@ package final class LayerCache {
   /// The elements that are stored of a head: whole vectors, whole groups.
   private let width: Int
   private var capacity = 0
-  /// Keys, values, and their scales.
-  private var memory: [AlignedMemory] = []
+  /// Keys, values, and their scales, one after another.
+  private var memory = AlignedMemory(0)
 
   init(heads: Int, dimension: Int, type: CacheType, capacity: Int) {
     (self.heads, self.dimension, self.type) = (heads, dimension, type)
@@ -61,17 +61,27 @@ package final class LayerCache {
     reserve(max(capacity, 1), keeping: 0)
   }
 
+  /// Keys and values, and where there are scales those of either.
+  private var parts: Int { type.group > 0 ? 4 : 2 }
+
   /// The bytes of one head's codes, or scales, for `positions`.
   private func bytes(_ part: Int, _ positions: Int) -> Int {
     part < 2 ? positions * width * type.codeBits / 8 : positions * width / type.group * 2
   }
 
+  /// Where the first head's part begins in memory for `positions` of all heads; `parts` where all end.
+  private func start(_ part: Int, _ positions: Int) -> Int {
+    (0..<part).reduce(0) { $0 + (heads * bytes($1, positions) + 63) / 64 * 64 }
+  }
+
   /// The bytes that are held, room for more positions included.
-  var byteCount: Int { memory.reduce(0) { $0 + $1.count } }
+  var byteCount: Int { memory.count }
 
   /// Head number `index`; valid until room is made for more positions.
   func head(_ index: Int) -> CacheHead {
-    func place(_ part: Int) -> UnsafeMutableRawPointer { memory[part].base + index * bytes(part, capacity) }
+    func place(_ part: Int) -> UnsafeMutableRawPointer {
+      memory.base + start(part, capacity) + index * bytes(part, capacity)
+    }
     let hasScales = type.group > 0
     return CacheHead(
       kind: type.kind, dimension: dimension, width: width, keys: place(0), values: place(1),
@@ -84,17 +94,17 @@ package final class LayerCache {
     let block = CacheHead.block
     let grown = (max(count, 2 * capacity) + block - 1) / block * block
     let kept = (kept + block - 1) / block * block
-    memory = (0..<(type.group > 0 ? 4 : 2)).map { part in
-      let new = AlignedMemory(heads * bytes(part, grown))
-      if kept > 0 {
+    let new = AlignedMemory(start(parts, grown), onLargePages: true)
+    if kept > 0 {
+      for part in 0..<parts {
         for head in 0..<heads {
-          (new.base + head * bytes(part, grown)).copyMemory(
-            from: memory[part].base + head * bytes(part, capacity), byteCount: bytes(part, kept))
+          (new.base + start(part, grown) + head * bytes(part, grown)).copyMemory(
+            from: memory.base + start(part, capacity) + head * bytes(part, capacity),
+            byteCount: bytes(part, kept))
         }
       }
-      return new
     }
-    capacity = grown
+    (memory, capacity) = (new, grown)
   }
 
   /// Writes rows of keys and values, heads · dimension floats each, from `position` on.

@@ -122,12 +122,20 @@ package final class AlignedMemory: @unchecked Sendable {
   // Who shares it must agree who writes.
   package let base: UnsafeMutableRawPointer
   package let count: Int
+  private let pages: LargeMemory?
 
-  package init(_ count: Int) {
+  /// - Parameter onLargePages: for what is read over and over: pages as large as the system gives, touched when they are
+  ///   written.
+  package init(_ count: Int, onLargePages: Bool = false) {
     self.count = count
+    pages = onLargePages && count >= LargeMemory.largePage ? LargeMemory(count) : nil
+    if let pages {
+      base = pages.base
+      return
+    }
     base = .allocate(byteCount: max(count, 64), alignment: 64)
     base.initializeMemory(as: UInt8.self, repeating: 0, count: count)
   }
 
-  deinit { base.deallocate() }
+  deinit { if pages == nil { base.deallocate() } }
 }

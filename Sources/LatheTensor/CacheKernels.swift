@@ -70,21 +70,21 @@ extension Kernels {
     return UnsafePointer(scratch)
   }
 
-  /// Attends to `positions`, which begin at a multiple of `CacheHead.run`.
+  /// Attends to `positions`, which begin at a multiple of `CacheHead.run`, run by run.
   ///
-  /// - Parameter out: each query's sum of weighted values in `width` floats, the peak of its scores and the sum of its
-  ///   weights, `stride` floats from query to query.
+  /// - Parameter out: each query's sum of weighted values in `width` floats, a peak of its scores and the sum of its
+  ///   weights: `runStride` floats from run to run, `stride` from query to query.
   package func attend(
     _ queries: CacheQueries, to positions: Range<Int>, of head: CacheHead,
-    into out: UnsafeMutablePointer<Float>, stride: Int
+    into out: UnsafeMutablePointer<Float>, runStride: Int, stride: Int
   ) {
-    let scratch = 4 * CacheHead.run + 12 * head.width + 64
+    let scratch = lathe_cache_scratch(head.width)
     withUnsafeTemporaryAllocation(byteCount: 4 * scratch, alignment: 64) { scratch in
       guard let scratch = scratch.baseAddress?.assumingMemoryBound(to: Float.self) else { return }
       withUnsafePointer(to: head.head) { head in
         withUnsafePointer(to: queries.queries) { queries in
-          table.pointee.attend_run(
-            head, queries, positions.lowerBound, positions.count, scratch, out, stride)
+          table.pointee.attend(
+            head, queries, positions.lowerBound, positions.count, scratch, out, runStride, stride)
         }
       }
     }

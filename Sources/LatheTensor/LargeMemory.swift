@@ -11,7 +11,7 @@ final class LargeMemory: @unchecked Sendable {
   // Who shares it must agree who writes.
   let base: UnsafeMutableRawPointer
   private let size: Int
-  private static let largePage = 2 << 20
+  static let largePage = 2 << 20
 
   /// Nil where there is no such memory.
   init?(_ count: Int) {

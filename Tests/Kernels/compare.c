@@ -256,29 +256,32 @@ static void lookups(size_t n, size_t group) {
 static void caches(uint32_t kind, size_t dim, size_t count) {
   const size_t unit = kind < LATHE_CACHE_int8 ? 16 : 32, width = (dim + unit - 1) / unit * unit;
   const size_t positions = (count + 15) / 16 * 16, size = positions * width * 4, tokens = 2, heads = 3;
+  const size_t runs = (count + LATHE_CACHE_RUN - 1) / LATHE_CACHE_RUN;
   const int scaled = kind >= LATHE_CACHE_int8;
   float *keys = reals(count * dim, 1), *values = reals(count * dim, 1), *queries = reals(tokens * heads * dim, 1);
-  float *scratch = room(4 * LATHE_CACHE_SCRATCH(width)), *out[2], *merged[2], *read[2];
+  float *scratch = room(4 * lathe_cache_scratch(width)), *out[2], *merged[2], *read[2];
   const size_t stride = width + 16, queried = tokens * heads;
   for (int k = 0; k < 2; k++) {
     const LatheKernels *set = k ? plain : fast;
     const LatheCacheHead head = {
       room(size), room(size), scaled ? room(size) : 0, scaled ? room(size) : 0, kind, dim, width};
     for (size_t p = 0; p < count; p++) set->cache_store(&head, p, keys + p * dim, values + p * dim);
-    read[k] = room(8 * count * width), out[k] = room(4 * queried * stride), merged[k] = room(4 * dim);
+    read[k] = room(8 * count * width), out[k] = room(4 * runs * queried * stride), merged[k] = room(4 * dim);
     set->cache_keys(&head, 0, count, read[k], count);
     if (kind != LATHE_CACHE_f32) set->cache_values(&head, 0, count, read[k] + count * dim);
     const LatheCacheQueries q = {queries, tokens, heads, heads * dim, count - tokens, .3f};
-    set->attend_run(&head, &q, 0, count, scratch, out[k], stride);
-    set->merge_runs(out[k], 1, stride, width, dim, merged[k]);
+    set->attend(&head, &q, 0, count, scratch, out[k], stride, runs * stride);
+    set->merge_runs(out[k], runs, stride, width, dim, merged[k]);
     free(head.keys), free(head.values), free(head.key_scales), free(head.value_scales);
   }
   equal("cache_keys", read[0], read[1], 2 * count * dim, 1e-6f);
-  for (size_t q = 0; q < queried; q++) {
-    equal("attend_run", out[0] + q * stride, out[1] + q * stride, width, 2e-5f);
-    equal("attend_run", out[0] + q * stride + width, out[1] + q * stride + width, 2, 2e-5f);
+  /* Weights of 7 bits may be rounded the other way. */
+  const float tolerance = kind == LATHE_CACHE_int4 ? 3e-4f : 2e-5f;
+  for (size_t q = 0; q < queried * runs; q++) {
+    equal("attend", out[0] + q * stride, out[1] + q * stride, width, tolerance);
+    equal("attend", out[0] + q * stride + width, out[1] + q * stride + width, 2, 2e-5f);
   }
-  equal("merge_runs", merged[0], merged[1], dim, 2e-5f);
+  equal("merge_runs", merged[0], merged[1], dim, tolerance);
   free(keys), free(values), free(queries), free(scratch);
   for (int k = 0; k < 2; k++) free(read[k]), free(out[k]), free(merged[k]);
 }
@@ -323,7 +326,7 @@ int main(void) {
     lookups(133, 64), lookups(512, 64), lookups(640, 16);
     rotations(64, 2), rotations(96, 130), rotations(6, 9);
     for (uint32_t kind = LATHE_CACHE_f32; kind <= LATHE_CACHE_int4; kind++) {
-      caches(kind, 64, 37), caches(kind, 96, 500), caches(kind, 6, 9), caches(kind, 128, 130);
+      caches(kind, 64, 37), caches(kind, 96, 600), caches(kind, 6, 9), caches(kind, 128, 130);
     }
     printf("%s: %d comparisons with %s\n", fast->name, checks, plain->name);
   }

@@ -55,24 +55,25 @@ import Testing
 
     /// Attention of `tokens` · `heads` queries, the last token seeing everything.
     func attend(_ queries: [Float], tokens: Int, heads: Int, with kernels: Kernels) -> [Float] {
-      let runs = (positions + CacheHead.run - 1) / CacheHead.run, stride = head.width + 16
-      var parts = [Float](repeating: .nan, count: tokens * heads * runs * stride)
+      let count = (positions + CacheHead.run - 1) / CacheHead.run, stride = head.width + 16
+      var parts = [Float](repeating: .nan, count: tokens * heads * count * stride)
       var out = [Float](repeating: 0, count: tokens * heads * dimension)
       queries.withUnsafeBufferPointer { queries in
         let asked = CacheQueries(
           queries.baseAddress!, tokens: tokens, heads: heads, stride: heads * dimension,
           start: positions - tokens, scale: 0.3)
         parts.withUnsafeMutableBufferPointer { parts in
-          for run in 0..<runs {
-            let first = run * CacheHead.run
+          // One run apart, then as many together as are left.
+          for runs in [0..<1, 1..<count] where !runs.isEmpty {
+            let first = runs.lowerBound * CacheHead.run
             kernels.attend(
-              asked, to: first..<min(first + CacheHead.run, positions), of: head,
-              into: parts.baseAddress! + run * stride, stride: runs * stride)
+              asked, to: first..<min(runs.upperBound * CacheHead.run, positions), of: head,
+              into: parts.baseAddress! + runs.lowerBound * stride, runStride: stride, stride: count * stride)
           }
           out.withUnsafeMutableBufferPointer { out in
             for query in 0..<tokens * heads {
               kernels.merge(
-                parts.baseAddress! + query * runs * stride, runs: runs, stride: stride, width: head.width,
+                parts.baseAddress! + query * count * stride, runs: count, stride: stride, width: head.width,
                 dimension: dimension, into: out.baseAddress! + query * dimension)
             }
           }

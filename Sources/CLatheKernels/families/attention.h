@@ -16,6 +16,8 @@
 #ifndef LATHE_CACHE_BLOCKS
 #define LATHE_CACHE_BLOCKS 1
 #endif
+/* How many bytes ahead codes are fetched. */
+#define LATHE_CACHE_AHEAD 8192
 /* Positions whose weights share a step. */
 #define LATHE_CACHE_CHUNK 64
 
@@ -33,6 +35,10 @@ LATHE_INLINE Wholes dot_quad(Wholes sum, Codes w, const int8_t *x, const int is_
   return sum;
 }
 #endif
+
+#define LANE_NUMBERS ((LaneMask){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
+/* What stands for the peak of scores of which none is seen. */
+#define LATHE_UNSEEN -1e30f
 
 LATHE_INLINE Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
 
@@ -66,8 +72,6 @@ LATHE_INLINE float sum_of(Lanes x) {
     how(four, __builtin_shufflevector(four, four, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));            \
   })
 #define ADDED(a, b) ((a) + (b))
-
-/* MARK: Whole numbers */
 
 /* What a cache of codes meets: two bytes a number, or one. */
 LATHE_INLINE int is_fine(const uint32_t kind) { return kind == LATHE_CACHE_int8; }
@@ -127,12 +131,12 @@ LATHE_INLINE int32_t code_bias(const uint32_t kind) {
   return kind == LATHE_CACHE_int4 ? 8 : LATHE_SIGNED_BYTES ? 0 : 128;
 }
 
-/* Queries as they meet keys: floats, or whole numbers with steps and sums over groups. */
+/* Queries as they meet keys: floats, or whole numbers with, for each group, a step and what codes' bias adds to sums. */
 typedef struct {
   float *values;
   int8_t *high, *low;
   float *steps;
-  int32_t *sums;
+  int32_t *starts;
 } Queries;
 
 LATHE_INLINE void round_query(const uint32_t kind, const Queries *q, size_t i, size_t width) {
@@ -143,7 +147,7 @@ LATHE_INLINE void round_query(const uint32_t kind, const Queries *q, size_t i, s
     const Lanes inverse = inverse_steps(largest, code_top(kind));
     q->steps[group] = largest / code_top(kind);
     const LaneWords codes[4] = {wholes(a * inverse), wholes(b * inverse)};
-    q->sums[group] = (int32_t)__builtin_reduce_add(codes[0] + codes[1] - 2 * LATHE_WHOLES);
+    q->starts[group] = -code_bias(kind) * (int32_t)__builtin_reduce_add(codes[0] + codes[1] - 2 * LATHE_WHOLES);
     int8_t high[LATHE_CACHE_CHUNK], low[LATHE_CACHE_CHUNK];
     store_wholes(kind, codes, high, low);
     memcpy(q->high + at, high, LATHE_CACHE_GROUP);
@@ -182,7 +186,7 @@ LATHE_INLINE void score_codes(
     Wholes upper[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS], lower[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
     for (size_t i = 0; i < n; i++) {
       for (size_t b = 0; b < blocks; b++) {
-        lower[i][b] = (Wholes){} - code_bias(kind) * q->sums[i * groups + g];
+        lower[i][b] = (Wholes){} + q->starts[i * groups + g];
         upper[i][b] = is_fine(kind) ? (Wholes){} : lower[i][b];
       }
     }
@@ -191,7 +195,7 @@ LATHE_INLINE void score_codes(
       Codes codes[LATHE_CACHE_BLOCKS];
       for (size_t b = 0; b < blocks; b++) codes[b] = cache_quad(kind, keys + b * size, k % 2 == 1);
       if (kind == LATHE_CACHE_int8 || k % 2 == 1) {
-        for (size_t b = 0; b < blocks; b++) __builtin_prefetch(keys + LATHE_AHEAD + b * size, 0, 2);
+        for (size_t b = 0; b < blocks; b++) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + b * size, 0, 2);
         keys += 64;
       }
       for (size_t i = 0; i < n; i++) {
@@ -220,58 +224,76 @@ LATHE_INLINE void score_codes(
 LATHE_INLINE void score_run(
     const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const Queries *q, const size_t n,
     float *scores) {
-  const size_t width = head->width, size = LATHE_LANES * cache_row(kind, width), all = (count + 15) / LATHE_LANES;
+  const size_t size = LATHE_LANES * cache_row(kind, head->width);
   const uint8_t *keys = head->keys + first / LATHE_LANES * size;
-  const size_t scale_stride = cache_groups(head) * LATHE_LANES;
-  const uint16_t *scales = kind < LATHE_CACHE_int8 ? 0 : head->key_scales + first / LATHE_LANES * scale_stride;
-  for (size_t b = 0, now; b < all; b += now, keys += now * size) {
-    float *to = scores + b * LATHE_LANES;
-    now = 1;
-    if (kind < LATHE_CACHE_int8) {
-      if (kind == LATHE_CACHE_f16) {
-        for (size_t line = 0; line < size; line += 64) __builtin_prefetch(keys + LATHE_AHEAD + line, 0, 2);
-      }
-      score_floats(kind, keys, width, q, n, to, LATHE_CACHE_RUN);
-      continue;
+  for (size_t at = 0; at < count; at += LATHE_LANES, keys += size) {
+    if (kind == LATHE_CACHE_f16) {
+      for (size_t line = 0; line < size; line += 64) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + line, 0, 2);
     }
-    if (all - b >= LATHE_CACHE_BLOCKS) {
-      now = LATHE_CACHE_BLOCKS;
-      score_codes(kind, keys, size, scales, width, q, n, LATHE_CACHE_BLOCKS, to, LATHE_CACHE_RUN);
-    } else {
-      score_codes(kind, keys, size, scales, width, q, n, 1, to, LATHE_CACHE_RUN);
-    }
-    scales += now * scale_stride;
+    score_floats(kind, keys, head->width, q, n, scores + at, LATHE_CACHE_RUN);
   }
 }
 
-/* e^x for x of at most 0, to a relative 5e-7; what is below e^-86 is that. */
-LATHE_INLINE Lanes exponential_lanes(Lanes x) {
-  x = larger(x, (Lanes)-86.0f);
-  const Lanes shifted = x * 1.44269504f + 12582912.0f, n = shifted - 12582912.0f;
-  const Lanes f = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-  Lanes p = f * 8.3632e-3f + 4.183397e-2f;
-  p = p * f + 0.16666577f;
-  p = p * f + 0.49999748f;
+/*
+ * Scores of the blocks of a chunk of codes, of which each query sees the positions before `seen`; those of others are
+ * below all. Returns the largest, a query a lane.
+ */
+LATHE_INLINE Lanes score_chunk(
+    const LatheCacheHead *head, const uint32_t kind, size_t position, size_t blocks, const Queries *q, const size_t n,
+    const size_t *seen, float *scores) {
+  const size_t width = head->width, size = LATHE_LANES * cache_row(kind, width);
+  const size_t stride = cache_groups(head) * LATHE_LANES;
+  const uint8_t *keys = head->keys + position / LATHE_LANES * size;
+  const uint16_t *scales = head->key_scales + position / LATHE_LANES * stride;
+  const size_t together = LATHE_CACHE_BLOCKS;
+  size_t b = 0;
+  for (float *to = scores; b + together <= blocks; b += together, to += together * LATHE_LANES) {
+    score_codes(kind, keys + b * size, size, scales + b * stride, width, q, n, together, to, LATHE_CACHE_CHUNK);
+  }
+  for (; b < blocks; b++) {
+    float *to = scores + b * LATHE_LANES;
+    score_codes(kind, keys + b * size, size, scales + b * stride, width, q, n, 1, to, LATHE_CACHE_CHUNK);
+  }
+  Lanes largest[LATHE_CACHE_QUERIES];
+  for (size_t i = 0; i < LATHE_CACHE_QUERIES; i++) {
+    largest[i] = (Lanes)LATHE_UNSEEN;
+    if (i >= n) continue;
+    float *own = scores + i * LATHE_CACHE_CHUNK;
+    for (size_t p = seen[i] > position ? seen[i] - position : 0; p < blocks * LATHE_LANES; p++) own[p] = -INFINITY;
+    for (b = 0; b < blocks; b++) largest[i] = larger(load_lanes(own + b * LATHE_LANES), largest[i]);
+  }
+  return REDUCE_FOUR(largest, larger);
+}
+
+/* 2^x for x of at most 0; what is below 2^-124 is that. Single precision, or to a relative 1e-4 where one byte is made of it. */
+LATHE_INLINE Lanes powers_of_two(Lanes x, const int is_exact) {
+  x = larger(x, (Lanes)-124.0f);
+  const Lanes shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
+  Lanes p = is_exact ? f * 1.32647e-3f + 9.67151e-3f : (Lanes)5.500893e-2f;
+  if (is_exact) p = p * f + 5.550734e-2f;
+  p = p * f + (is_exact ? 2.4022242e-1f : 2.4221097e-1f);
+  p = p * f + (is_exact ? 6.9314698e-1f : 6.9328293e-1f);
+  p = p * f + 1.0f;
   /* The whole part goes into the exponent. */
-  return (Lanes)((LaneMask)(p * (f * f) + (f + 1.0f)) + ((LaneMask)shifted << 23));
+  return (Lanes)((LaneMask)p + ((LaneMask)shifted << 23));
 }
 
 /* Scores of the first `seen` positions become weights, others up to `count` zero; returns the sum, and the peak. */
 LATHE_INLINE float weights_from_scores(float *s, size_t seen, size_t count, float *peak) {
-  const LaneMask numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const LaneMask visible = numbers < (int32_t)(seen % LATHE_LANES);
+  const LaneMask visible = LANE_NUMBERS < (int32_t)(seen % LATHE_LANES);
   const size_t whole = seen / LATHE_LANES * LATHE_LANES;
   Lanes highest = -INFINITY, sum = 0;
   for (size_t p = 0; p < whole; p += LATHE_LANES) highest = larger(load_lanes(s + p), highest);
   if (seen > whole) highest = larger(visible ? load_lanes(s + whole) : (Lanes)-INFINITY, highest);
-  *peak = largest_of(highest);
+  const float top = largest_of(highest);
+  *peak = top;
   for (size_t p = 0; p < whole; p += LATHE_LANES) {
-    const Lanes weight = exponential_lanes(load_lanes(s + p) - *peak);
+    const Lanes weight = powers_of_two(load_lanes(s + p) - top, 1);
     store_lanes(weight, s + p);
     sum += weight;
   }
   if (seen > whole) {
-    const Lanes weight = visible ? exponential_lanes(load_lanes(s + whole) - *peak) : (Lanes)0.0f;
+    const Lanes weight = visible ? powers_of_two(load_lanes(s + whole) - top, 1) : (Lanes)0.0f;
     store_lanes(weight, s + whole);
     sum += weight;
   }
@@ -293,7 +315,7 @@ LATHE_INLINE void add_rows(
   }
   for (size_t p = 0; p < count; p++, rows += row) {
     if (kind == LATHE_CACHE_f16) {
-      for (size_t k = 0; k < vectors; k += 2) __builtin_prefetch(rows + LATHE_AHEAD + 32 * (v + k), 0, 2);
+      for (size_t k = 0; k < vectors; k += 2) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 32 * (v + k), 0, 2);
     }
     for (size_t k = 0; k < vectors; k++) {
       const Lanes x = value_lanes(kind, rows, v + k);
@@ -322,49 +344,59 @@ LATHE_INLINE void weigh_floats(
 /* Weights of a chunk times the scales of its positions, as whole numbers. */
 typedef struct {
   /* What codes' bias adds to sums. */
-  int32_t starts[LATHE_LANES];
-  float steps[LATHE_LANES];
+  int32_t starts[LATHE_CACHE_QUERIES];
+  float steps[LATHE_CACHE_QUERIES];
+  /* What a code is multiplied by where the weight is 1, and its inverse. */
+  float step, inverse;
   int8_t high[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK], low[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK];
 } CacheWeights;
 
-/*
- * Rounds a chunk's weights for all groups of elements. The largest code bounds the largest weight times the largest scale;
- * scales count of the `visible` positions alone, which all queries see.
- */
-LATHE_INLINE void round_weights(
-    const uint32_t kind, const float *weights, const uint16_t *scales, size_t groups, const size_t blocks,
-    const size_t n, size_t visible, size_t at, CacheWeights *out) {
-  const LaneMask numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  Lanes shares[LATHE_CACHE_QUERIES][4] = {0}, peaks[LATHE_CACHE_QUERIES] = {0};
-  for (size_t i = 0; i < n; i++) {
-    for (size_t b = 0; b < blocks; b++) {
-      shares[i][b] = load_lanes(weights + i * LATHE_CACHE_RUN + b * LATHE_LANES);
-      peaks[i] = larger(shares[i][b], peaks[i]);
-    }
-  }
-  const Lanes largest = REDUCE_FOUR(peaks, larger), inverses = inverse_steps(largest, 1);
-  for (size_t i = 0; i < n; i++) {
-    const float inverse = inverses[i];
-    for (size_t b = 0; b < blocks; b++) shares[i][b] *= inverse;
-  }
+/* The largest of a chunk's scales, for each group of elements, of the `visible` positions. */
+LATHE_INLINE void bound_scales(
+    const uint32_t kind, const uint16_t *scales, size_t groups, const size_t blocks, size_t visible, CacheWeights *out) {
+  const float top = code_top(kind);
   for (size_t g = 0; g < groups; g++, out++, scales += LATHE_LANES) {
-    Lanes scale[4] = {0}, widest = 0;
-    LaneWords sums[LATHE_CACHE_QUERIES] = {0};
+    Lanes widest = 0;
     for (size_t b = 0; b < blocks; b++) {
-      scale[b] = lanes_from_halves(scales + b * groups * LATHE_LANES);
-      const Lanes size = magnitude(scale[b]);
-      widest = larger(visible >= (b + 1) * LATHE_LANES || numbers < (int32_t)(visible - b * LATHE_LANES) ? size : 0, widest);
+      const Lanes size = magnitude(lanes_from_halves(scales + b * groups * LATHE_LANES));
+      const LaneMask seen = LANE_NUMBERS < (int32_t)(visible - b * LATHE_LANES);
+      widest = larger(visible >= (b + 1) * LATHE_LANES ? size : seen ? size : (Lanes)0.0f, widest);
     }
     const float bound = largest_of(widest);
-    const Lanes inverse = inverse_steps(bound, code_top(kind));
-    for (size_t b = 0; b < blocks; b++) scale[b] *= inverse;
+    out->step = bound * (1 / top);
+    out->inverse = bound > 1e-30f && bound < 3e38f ? top / bound : 0;
+  }
+}
+
+/*
+ * Rounds the weights of a chunk's scores for all groups of elements, and adds them to `sums`, times each query's factor.
+ * The largest code stands for the largest weight, which is that of a chunk's peak and 1, times the largest scale; scales
+ * count of the `visible` positions alone, which all queries see.
+ */
+LATHE_INLINE void round_weights(
+    const uint32_t kind, const float *scores, const float *peaks, Lanes factors, const uint16_t *scales, size_t groups,
+    const size_t blocks, const size_t n, size_t visible, size_t at, CacheWeights *out, Lanes *sums) {
+  Lanes shares[LATHE_CACHE_QUERIES][4] = {0};
+  bound_scales(kind, scales, groups, blocks, visible, out);
+  for (size_t i = 0; i < n; i++) {
+    Lanes sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+      shares[i][b] = powers_of_two(load_lanes(scores + i * LATHE_CACHE_CHUNK + b * LATHE_LANES) - peaks[i], is_fine(kind));
+      sum += shares[i][b];
+    }
+    sums[i] = __builtin_elementwise_fma(sum, (Lanes){} + factors[i], sums[i]);
+  }
+  for (size_t g = 0; g < groups; g++, out++, scales += LATHE_LANES) {
+    Lanes scale[4] = {0};
+    LaneWords all[LATHE_CACHE_QUERIES] = {0};
+    for (size_t b = 0; b < blocks; b++) scale[b] = lanes_from_halves(scales + b * groups * LATHE_LANES) * out->inverse;
     for (size_t i = 0; i < n; i++) {
       LaneWords codes[4];
-      for (size_t b = 0; b < 4; b++) sums[i] += codes[b] = wholes(shares[i][b] * scale[b]);
+      for (size_t b = 0; b < 4; b++) all[i] += codes[b] = wholes(shares[i][b] * scale[b]);
       store_wholes(kind, codes, out->high[at + i], out->low[at + i]);
     }
-    const Lanes steps = largest * (bound / code_top(kind));
-    const LaneWords total = REDUCE_FOUR(sums, ADDED) - LATHE_CACHE_CHUNK * LATHE_WHOLES;
+    const Lanes steps = factors * out->step;
+    const LaneWords total = REDUCE_FOUR(all, ADDED) - LATHE_CACHE_CHUNK * LATHE_WHOLES;
     const LaneMask starts = (LaneMask)total * -code_bias(kind);
     memcpy(out->steps + at, &steps, n * sizeof(float));
     memcpy(out->starts + at, &starts, n * sizeof(float));
@@ -384,7 +416,7 @@ LATHE_INLINE void add_chunk(
   }
   for (size_t p = 0; p < blocks * LATHE_LANES; p += 4, rows += four) {
     for (int k = 0; k < 2; k++) {
-      __builtin_prefetch(rows + LATHE_AHEAD + 64 * k, 0, 2);
+      __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k, 0, 2);
       const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
       for (size_t i = 0; i < n; i++) {
         upper[i][k] = dot_quad(upper[i][k], codes, w->high[i] + p, kind == LATHE_CACHE_int8);
@@ -401,90 +433,152 @@ LATHE_INLINE void add_chunk(
   }
 }
 
-/* `seen` tells how many of `count` positions each query sees. */
-LATHE_INLINE void weigh_codes(
-    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const size_t n, const size_t *seen,
-    const float *weights, CacheWeights *rounded, float *out, size_t out_stride) {
+/* Makes weights of a chunk's scores; what all queries see goes together. */
+LATHE_INLINE void weigh_chunk(
+    const LatheCacheHead *head, const uint32_t kind, size_t position, size_t left, const size_t n, const size_t *seen,
+    const float *scores, Lanes peaks, Lanes highest, CacheWeights *rounded, Lanes *sums) {
+  const size_t groups = cache_groups(head), blocks = LATHE_CACHE_CHUNK / LATHE_LANES;
+  const uint16_t *scales = head->value_scales + position / LATHE_LANES * groups * LATHE_LANES;
+  const Lanes factors = powers_of_two(peaks - highest, 1);
+  float own[LATHE_LANES];
+  store_lanes(peaks, own);
+  size_t least = LATHE_CACHE_CHUNK;
+  for (size_t i = 0; i < n; i++) {
+    const size_t visible = seen[i] > position ? seen[i] - position : 0;
+    least = visible < least ? visible : least;
+  }
+  if (least == LATHE_CACHE_CHUNK) {
+    round_weights(kind, scores, own, factors, scales, groups, blocks, n, least, 0, rounded, sums);
+    return;
+  }
+  for (size_t i = 0; i < n; i++) {
+    const size_t visible = seen[i] > position ? seen[i] - position : 0;
+    round_weights(
+      kind, scores + i * LATHE_CACHE_CHUNK, own + i, (Lanes){} + factors[i], scales, groups, left, 1, visible, i, rounded,
+      sums + i);
+  }
+}
+
+/*
+ * Codes go chunk by chunk, so that memory is read and numbers are worked out at the same time; the scores of the next
+ * chunk come before the values of this one, so that none waits for the other. Sums are relative to the highest score so
+ * far. Each query sees the positions before `seen`, the last of `count` from `first` among them.
+ */
+LATHE_INLINE void attend_codes(
+    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const Queries *q, const size_t n,
+    const size_t *seen, float *scores, CacheWeights *rounded, float *out, size_t out_stride) {
   const size_t width = head->width, groups = cache_groups(head), four = 4 * cache_row(kind, width);
-  size_t least = count;
-  for (size_t i = 0; i < n; i++) least = seen[i] < least ? seen[i] : least;
-  for (size_t at = 0; at < count; at += LATHE_CACHE_CHUNK) {
-    const uint16_t *scales = head->value_scales + (first + at) / LATHE_LANES * groups * LATHE_LANES;
-    const size_t blocks = LATHE_CACHE_CHUNK / LATHE_LANES, left = (count - at + LATHE_LANES - 1) / LATHE_LANES;
-    if (at + LATHE_CACHE_CHUNK <= least) {
-      round_weights(kind, weights + at, scales, groups, blocks, n, LATHE_CACHE_CHUNK, 0, rounded);
-    } else {
-      for (size_t i = 0; i < n; i++) {
-        const size_t visible = seen[i] > at ? seen[i] - at : 0;
-        round_weights(
-          kind, weights + i * LATHE_CACHE_RUN + at, scales, groups, left < blocks ? left : blocks, 1, visible, i, rounded);
+  const size_t all = (count + LATHE_LANES - 1) / LATHE_LANES, whole = LATHE_CACHE_CHUNK / LATHE_LANES;
+  Lanes highest = (Lanes){} + LATHE_UNSEEN, sums[LATHE_CACHE_QUERIES] = {0};
+  Lanes peaks = score_chunk(head, kind, first, all < whole ? all : whole, q, n, seen, scores);
+  for (size_t b = 0; b < all; b += whole) {
+    const size_t left = all - b < whole ? all - b : whole, position = first + b * LATHE_LANES;
+    const size_t next = all - b - left < whole ? all - b - left : whole;
+    float *now = scores + b / whole % 2 * LATHE_CACHE_QUERIES * LATHE_CACHE_CHUNK;
+    float *then = scores + (b / whole + 1) % 2 * LATHE_CACHE_QUERIES * LATHE_CACHE_CHUNK;
+    const LaneMask above = peaks > highest + 32.0f;
+    if (__builtin_reduce_or(above)) {
+      const Lanes next_highest = above ? peaks : highest, kept = powers_of_two(highest - next_highest, 1);
+      for (size_t i = 0; i < n && b; i++) {
+        sums[i] *= kept[i];
+        for (size_t e = 0; e < width; e++) out[i * out_stride + e] *= kept[i];
       }
+      highest = next_highest;
     }
+    weigh_chunk(head, kind, position, left, n, seen, now, peaks, highest, rounded, sums);
+    if (next == whole) peaks = score_chunk(head, kind, position + LATHE_CACHE_CHUNK, whole, q, n, seen, then);
+    else if (next) peaks = score_chunk(head, kind, position + LATHE_CACHE_CHUNK, next, q, n, seen, then);
     for (size_t g = 0; g < groups; g++) {
-      const uint8_t *rows = head->values + value_byte(kind, width, first + at, 2 * g);
+      const uint8_t *rows = head->values + value_byte(kind, width, position, 2 * g);
       float *o = out + 2 * g * LATHE_LANES;
-      if (left >= blocks) add_chunk(kind, rows, four, blocks, n, rounded + g, o, out_stride);
+      if (left == whole) add_chunk(kind, rows, four, whole, n, rounded + g, o, out_stride);
       else add_chunk(kind, rows, four, left, n, rounded + g, o, out_stride);
     }
+  }
+  for (size_t i = 0; i < n; i++) {
+    out[i * out_stride + width] = highest[i];
+    out[i * out_stride + width + 1] = seen[i] > first ? sum_of(sums[i]) : 0;
   }
 }
 
 /* MARK: Attention */
 
+/* `n` queries on one run. */
+LATHE_INLINE void attend_run(
+    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const Queries *q, const size_t n,
+    const size_t *seen, float *scores, CacheWeights *rounded, float *out, size_t stride) {
+  const size_t width = head->width;
+  size_t own[LATHE_CACHE_QUERIES], most = 0;
+  for (size_t i = 0; i < n; i++) {
+    own[i] = seen[i] <= first ? 0 : seen[i] - first < count ? seen[i] - first : count;
+    most = own[i] > most ? own[i] : most;
+    for (size_t e = 0; e < width; e += LATHE_LANES) store_lanes((Lanes){}, out + i * stride + e);
+  }
+  if (kind >= LATHE_CACHE_int8) {
+    attend_codes(head, kind, first, most, q, n, seen, scores, rounded, out, stride);
+    return;
+  }
+  score_run(head, kind, first, most, q, n, scores);
+  for (size_t i = 0; i < n; i++) {
+    float *o = out + i * stride + width;
+    o[1] = weights_from_scores(scores + i * LATHE_CACHE_RUN, own[i], most, o);
+  }
+  weigh_floats(head, kind, first, most, n, scores, out, stride);
+}
+
 /* `n` queries, at most four, from number `from` of all. */
 LATHE_INLINE void attend_some(
     const LatheCacheHead *head, const uint32_t kind, const LatheCacheQueries *all, size_t from, const size_t n,
-    size_t first, size_t count, float *scratch, float *out, size_t out_stride) {
+    size_t first, size_t count, float *scratch, float *out, size_t run_stride, size_t stride) {
   const size_t width = head->width, groups = cache_groups(head);
-  out += from * out_stride;
   CacheWeights *rounded = (CacheWeights *)scratch;
   float *scores = (float *)(rounded + groups);
   Queries q = {.values = scores + LATHE_CACHE_QUERIES * LATHE_CACHE_RUN};
   q.steps = q.values + LATHE_CACHE_QUERIES * width;
-  q.sums = (int32_t *)(q.steps + LATHE_CACHE_QUERIES * groups);
-  q.high = (int8_t *)(q.sums + LATHE_CACHE_QUERIES * groups);
+  q.starts = (int32_t *)(q.steps + LATHE_CACHE_QUERIES * groups);
+  q.high = (int8_t *)(q.starts + LATHE_CACHE_QUERIES * groups);
   q.low = q.high + LATHE_CACHE_QUERIES * width;
-  size_t seen[LATHE_CACHE_QUERIES], most = 0;
+  /* Weights are powers of two. */
+  const float scale = all->scale * 1.44269504f;
+  /* Each query sees the positions before this one. */
+  size_t seen[LATHE_CACHE_QUERIES];
   for (size_t i = 0; i < n; i++) {
-    const size_t token = (from + i) / all->heads, place = (from + i) % all->heads, visible = all->start + token + 1;
+    const size_t token = (from + i) / all->heads, place = (from + i) % all->heads;
     const float *x = all->queries + token * all->stride + place * head->dim;
     size_t e = 0;
     for (; e + LATHE_LANES <= head->dim; e += LATHE_LANES) {
-      store_lanes(load_lanes(x + e) * all->scale, q.values + i * width + e);
+      store_lanes(load_lanes(x + e) * scale, q.values + i * width + e);
     }
-    for (; e < width; e++) q.values[i * width + e] = e < head->dim ? x[e] * all->scale : 0;
+    for (; e < width; e++) q.values[i * width + e] = e < head->dim ? x[e] * scale : 0;
     if (kind >= LATHE_CACHE_int8) round_query(kind, &q, i, width);
-    seen[i] = visible <= first ? 0 : visible - first < count ? visible - first : count;
-    most = seen[i] > most ? seen[i] : most;
+    seen[i] = all->start + token + 1;
   }
-  score_run(head, kind, first, most, &q, n, scores);
-  for (size_t i = 0; i < n; i++) {
-    float *o = out + i * out_stride;
-    for (size_t e = 0; e < width; e++) o[e] = 0;
-    o[width + 1] = weights_from_scores(scores + i * LATHE_CACHE_RUN, seen[i], most, o + width);
+  out += from * stride;
+  for (size_t done = 0, now; done < count; done += now, out += run_stride) {
+    now = count - done < LATHE_CACHE_RUN ? count - done : LATHE_CACHE_RUN;
+    attend_run(head, kind, first + done, now, &q, n, seen, scores, rounded, out, stride);
   }
-  if (kind < LATHE_CACHE_int8) weigh_floats(head, kind, first, most, n, scores, out, out_stride);
-  else weigh_codes(head, kind, first, most, n, seen, scores, rounded, out, out_stride);
 }
 
 LATHE_INLINE void attend_kind(
     const LatheCacheHead *head, const uint32_t kind, const LatheCacheQueries *all, size_t first, size_t count,
-    float *scratch, float *out, size_t out_stride) {
+    float *scratch, float *out, size_t run_stride, size_t stride) {
   const size_t total = all->tokens * all->heads;
   size_t i = 0;
-  for (; i + 4 <= total; i += 4) attend_some(head, kind, all, i, 4, first, count, scratch, out, out_stride);
-  for (; i + 2 <= total; i += 2) attend_some(head, kind, all, i, 2, first, count, scratch, out, out_stride);
-  for (; i < total; i++) attend_some(head, kind, all, i, 1, first, count, scratch, out, out_stride);
+  for (; i + 4 <= total; i += 4) attend_some(head, kind, all, i, 4, first, count, scratch, out, run_stride, stride);
+  for (; i + 2 <= total; i += 2) attend_some(head, kind, all, i, 2, first, count, scratch, out, run_stride, stride);
+  for (; i < total; i++) attend_some(head, kind, all, i, 1, first, count, scratch, out, run_stride, stride);
 }
 
-static void attend_run(
+#define ATTEND_KIND(kind) attend_kind(head, kind, queries, first, count, scratch, out, run_stride, stride)
+static void attend(
     const LatheCacheHead *head, const LatheCacheQueries *queries, size_t first, size_t count, float *scratch, float *out,
-    size_t out_stride) {
+    size_t run_stride, size_t stride) {
   switch (head->kind) {
-    case LATHE_CACHE_f32: attend_kind(head, LATHE_CACHE_f32, queries, first, count, scratch, out, out_stride); break;
-    case LATHE_CACHE_f16: attend_kind(head, LATHE_CACHE_f16, queries, first, count, scratch, out, out_stride); break;
-    case LATHE_CACHE_int8: attend_kind(head, LATHE_CACHE_int8, queries, first, count, scratch, out, out_stride); break;
-    default: attend_kind(head, LATHE_CACHE_int4, queries, first, count, scratch, out, out_stride);
+    case LATHE_CACHE_f32: ATTEND_KIND(LATHE_CACHE_f32); break;
+    case LATHE_CACHE_f16: ATTEND_KIND(LATHE_CACHE_f16); break;
+    case LATHE_CACHE_int8: ATTEND_KIND(LATHE_CACHE_int8); break;
+    default: ATTEND_KIND(LATHE_CACHE_int4);
   }
 }
 
@@ -495,7 +589,7 @@ static void merge_runs(const float *parts, size_t runs, size_t stride, size_t wi
   for (size_t r = 0; r < runs; r++) {
     const float *part = parts + r * stride;
     if (part[width + 1] == 0) continue;
-    const float factor = fast_exp(part[width] - peak);
+    const float factor = fast_exp((part[width] - peak) * 0.693147181f);
     sum += part[width + 1] * factor;
     for (size_t e = 0; e < dim; e++) out[e] += part[e] * factor;
   }

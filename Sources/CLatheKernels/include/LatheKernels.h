@@ -204,8 +204,8 @@ enum { LATHE_CACHE_f32, LATHE_CACHE_f16, LATHE_CACHE_int8, LATHE_CACHE_int4 };
 /// The positions that are attended to at a time.
 enum { LATHE_CACHE_RUN = 512 };
 
-/// The floats of scratch that a run of a head of `width` elements needs.
-#define LATHE_CACHE_SCRATCH(width) (4 * LATHE_CACHE_RUN + 12 * (width) + 64)
+/// The floats of scratch that attending to a head of `width` elements needs.
+static inline size_t lathe_cache_scratch(size_t width) { return 4 * LATHE_CACHE_RUN + 12 * width + 64; }
 
 /// The keys and values of one head, from position 0 on.
 typedef struct {
@@ -266,12 +266,13 @@ typedef struct {
     const LatheCacheHead *_Nonnull head, size_t first, size_t count, float *_Nonnull out, size_t stride);
   /// `count` values from position `first` as floats: out[i · width + element].
   void (*_Nonnull cache_values)(const LatheCacheHead *_Nonnull head, size_t first, size_t count, float *_Nonnull out);
-  /// Queries against `count` positions from `first`, at most LATHE_CACHE_RUN and a multiple of it. Each query, `out_stride`
-  /// floats apart, receives Σ e^(score - peak) · value in `width` floats, then the peak and Σ e^(score - peak).
-  /// `scratch` holds LATHE_CACHE_SCRATCH(width) floats.
-  void (*_Nonnull attend_run)(
+  /// Queries against `count` positions from `first`, a multiple of LATHE_CACHE_RUN. On each run of so many positions every
+  /// query receives Σ 2^(score - peak) · value in `width` floats, then the peak and Σ 2^(score - peak): `run_stride` floats
+  /// from run to run, `stride` from query to query. Scores are logarithms to base 2; the peak is within 32 of the largest.
+  /// `scratch` holds lathe_cache_scratch(width) floats.
+  void (*_Nonnull attend)(
     const LatheCacheHead *_Nonnull head, const LatheCacheQueries *_Nonnull queries, size_t first, size_t count,
-    float *_Nonnull scratch, float *_Nonnull out, size_t out_stride);
+    float *_Nonnull scratch, float *_Nonnull out, size_t run_stride, size_t stride);
   /// Puts one query's results on `runs` runs together, `stride` floats apart: `dim` floats.
   void (*_Nonnull merge_runs)(
     const float *_Nonnull parts, size_t runs, size_t stride, size_t width, size_t dim, float *_Nonnull out);
