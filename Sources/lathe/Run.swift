@@ -115,21 +115,22 @@ struct Run: ParsableCommand {
     for token in tokens { _ = stream.append(token) }
     if !common.json { Output.piece(prompt[0]) }
     let clock = ContinuousClock()
-    var first: ContinuousClock.Instant?
+    // Weights are laid out for the second token: the pace is that of what follows it.
+    var start = (tokens: 0, at: clock.now)
     let stop = try inference.generate(
       after: tokens, limit: maxTokens, sampling: sampling, end: end, cacheType: cacheType, draft: draft
     ) { token in
-      if first == nil { first = clock.now }
       let piece = stream.append(token)
       ids.append(token)
+      if ids.count <= 2 { start = (ids.count, clock.now) }
       text += piece
       if !common.json { Output.piece(piece) }
       return true
     }
     let rest = stream.finish()
     text += rest
-    let seconds = first.map { $0.duration(to: clock.now) / .seconds(1) } ?? 0
-    let speed = ids.count > 1 ? Double(ids.count - 1) / max(seconds, 1e-9) : 0
+    let seconds = start.at.duration(to: clock.now) / .seconds(1)
+    let speed = Double(ids.count - start.tokens) / max(seconds, 1e-9)
     if common.json {
       try Output.json(
         Result(
