@@ -85,7 +85,7 @@ package final class Tiles: @unchecked Sendable {
     let tiles = (rows + 15) / 16, failed = Flag()
     let target = shape.memory(tiles: tiles, tiling, patches: extras.patchCount).row(at: memory.base)
     let writer = TileWriter(shape, tiling, extras, rows: rows, kernels)
-    let run = max(1, (1 << 26) / (16 * columns))
+    let run = max(1, (1 << 24) / (16 * columns))
     for first in stride(from: 0, to: tiles, by: run) where !failed.isRaised {
       let count = min(run, tiles - first)
       team.run(count) {
