@@ -258,9 +258,5 @@ const LatheCodeShape *lathe_code_shape(size_t kind) {
 }
 
 int lathe_read_codes(size_t kind, const uint8_t *row, size_t n, const LatheCodeRow *to) {
-  const LatheStoredType *type = lathe_stored_type(kind);
-  const size_t blocks = n / type->elements, bytes = blocks * type->bytes;
-  /* Rows come one after another: the next one is called for while this one is read. */
-  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + bytes + i);
-  return shapes[kind].read(row, blocks, to);
+  return shapes[kind].read(row, n / lathe_stored_type(kind)->elements, to);
 }

@@ -138,20 +138,20 @@ package final class Tiles: @unchecked Sendable {
     multiply(layout, tiles, by: x, twice: twice, into: out)
   }
 
-  /// The products of some tiles that are laid out in `panel` for the time being, of `panelBytes`.
+  /// The products of some tiles that are laid out in `panel` for the time being, `together` of them at a time.
   fileprivate func multiply(
-    _ tiles: Range<Int>, of source: TileSource, in panel: AlignedMemory, by x: LatheTileInputs, twice: Bool,
-    into out: UnsafeMutablePointer<Float>
+    _ tiles: Range<Int>, together: Int, of source: TileSource, in panel: AlignedMemory,
+    by x: LatheTileInputs, twice: Bool, into out: UnsafeMutablePointer<Float>
   ) {
-    let first = 16 * tiles.lowerBound
-    let target = shape.memory(tiles: tiles.count, tiling).row(at: panel.base)
+    let target = shape.memory(tiles: together, tiling).row(at: panel.base)
     let writer = TileWriter(shape, tiling, extras, rows: rows, kernels)
-    for (place, tile) in tiles.enumerated() {
-      _ = writer.write(tile, at: place, to: target, read: source.read)
+    for start in stride(from: tiles.lowerBound, to: tiles.upperBound, by: together) {
+      let count = min(together, tiles.upperBound - start), first = 16 * start
+      for place in 0..<count { _ = writer.write(start + place, at: place, to: target, read: source.read) }
+      let layout = shape.layout(
+        rows: min(rows - first, 16 * count), columns: columns, tiling: tiling, at: target, extras)
+      multiply(layout, 0..<count, by: x, twice: twice, into: out + first)
     }
-    let layout = shape.layout(
-      rows: min(rows - first, 16 * tiles.count), columns: columns, tiling: tiling, at: target, extras)
-    multiply(layout, 0..<tiles.count, by: x, twice: twice, into: out + first)
   }
 
   /// The bytes that so many tiles take in a panel.
@@ -185,11 +185,11 @@ package final class Tiles: @unchecked Sendable {
   }
 
   /// Tiles that one thread takes at a time: few enough for all threads to end together, and, where they meet one run of
-  /// tokens after another, or are laid out in passing, for the cache to hold them meanwhile.
+  /// tokens after another, for the cache to hold them meanwhile. In passing, memory gives what follows one another faster.
   fileprivate func panel(threads: Int, tokens: Int, isPassing: Bool) -> Int {
     let tiles = (rows + 15) / 16
     if tokens > 16 { return max(1, min((192 << 10) / tileBytes, tiles / (4 * threads))) }
-    return isPassing ? 1 : max(1, tiles / (2 * threads))
+    return max(1, isPassing ? min(8, tiles / (4 * threads)) : tiles / (2 * threads))
   }
 }
 
@@ -330,7 +330,8 @@ extension Tiles {
         let (share, tiles) = find(piece, shares)
         if let source = share.source {
           share.tiles.multiply(
-            tiles, of: source, in: panels[thread], by: x, twice: twice, into: share.out)
+            tiles, together: share.together, of: source, in: panels[thread], by: x, twice: twice,
+            into: share.out)
         } else {
           share.tiles.multiply(tiles, by: x, twice: twice, into: share.out)
         }
@@ -359,6 +360,8 @@ private struct Share {
   /// Where rows come from; nil where tiles are laid out.
   let source: TileSource?
   let pieces: Int
+  /// Tiles that are laid out at once in passing.
+  let together: Int
   private let panel: Int
 
   init(_ tiles: Tiles, _ out: UnsafeMutablePointer<Float>, threads: Int, tokens: Int, _ team: ThreadTeam) {
@@ -369,11 +372,12 @@ private struct Share {
       threads == 1 && source == nil
       ? count : tiles.panel(threads: threads, tokens: tokens, isPassing: source != nil)
     pieces = (count + panel - 1) / panel
+    together = tokens > 16 ? panel : 1
   }
 
   func range(_ piece: Int) -> Range<Int> {
     piece * panel..<min((tiles.rows + 15) / 16, (piece + 1) * panel)
   }
 
-  var panelBytes: Int { source == nil ? 0 : tiles.panelBytes(tiles: panel) }
+  var panelBytes: Int { source == nil ? 0 : tiles.panelBytes(tiles: together) }
 }
