@@ -314,6 +314,12 @@ extension Tiles {
     let bytes = products.reduce(0) { $0 + $1.tiles.byteCount }
     // A small product is done before another thread has heard of it.
     let threads = bytes * x.tokens < 48 << 10 ? 1 : team.count
+    if threads == 1, products.allSatisfy({ $0.tiles.isLaidOut.load(ordering: .acquiring) }) {
+      for product in products {
+        product.tiles.multiply(0..<(product.tiles.rows + 15) / 16, by: x, twice: twice, into: product.out)
+      }
+      return
+    }
     let shares = products.map { Share($0.tiles, $0.out, threads: threads, tokens: x.tokens, team) }
     let pieces = shares.reduce(0) { $0 + $1.pieces }
     guard shares.contains(where: { $0.source != nil }) else {
