@@ -1,4 +1,4 @@
-/* The eight vectors of a unit at once: where four neighbours lie together, sixteen bytes of four rows are turned at a time. */
+/* The eight vectors of a unit at once: where four neighbours lie together, sixteen bytes of four rows are turned. */
 
 #if LATHE_NEIGHBOURS == 4
 typedef uint8_t UBytes32 __attribute__((vector_size(32)));
@@ -11,13 +11,11 @@ LATHE_INLINE UBytes16 load_sixteen(const uint8_t *p) {
   return v;
 }
 
-#define LATHE_JOIN(a, b) \
-  __builtin_shufflevector( \
-      a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31)
-#define LATHE_JOIN_TWICE(a, b) \
-  __builtin_shufflevector( \
-      a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, \
-      32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63)
+/* Counts from `i`, as shuffles name elements. */
+#define LATHE_EIGHT(i) i, i + 1, i + 2, i + 3, i + 4, i + 5, i + 6, i + 7
+#define LATHE_THIRTY_TWO(i) LATHE_EIGHT(i), LATHE_EIGHT(i + 8), LATHE_EIGHT(i + 16), LATHE_EIGHT(i + 24)
+#define LATHE_JOIN(a, b) __builtin_shufflevector(a, b, LATHE_THIRTY_TWO(0))
+#define LATHE_JOIN_TWICE(a, b) __builtin_shufflevector(a, b, LATHE_THIRTY_TWO(0), LATHE_THIRTY_TWO(32))
 
 /* Sixteen bytes of every fourth row. */
 LATHE_INLINE Fours every_fourth(const uint8_t *codes, size_t columns) {
@@ -26,10 +24,11 @@ LATHE_INLINE Fours every_fourth(const uint8_t *codes, size_t columns) {
   return (Fours)LATHE_JOIN_TWICE(low, high);
 }
 
+#define LATHE_FOUR(i) i, 16 + i, i + 1, 17 + i
 #define LATHE_FOURS(a, b, i) \
-  (Eights) __builtin_shufflevector( \
-      a, b, i, 16 + i, i + 1, 17 + i, 4 + i, 20 + i, 5 + i, 21 + i, 8 + i, 24 + i, 9 + i, 25 + i, 12 + i, 28 + i, 13 + i, 29 + i)
-#define LATHE_EIGHTS(a, b, i) (Codes) __builtin_shufflevector(a, b, i, 8 + i, 2 + i, 10 + i, 4 + i, 12 + i, 6 + i, 14 + i)
+  (Eights) __builtin_shufflevector(a, b, LATHE_FOUR(i), LATHE_FOUR(4 + i), LATHE_FOUR(8 + i), LATHE_FOUR(12 + i))
+#define LATHE_EIGHTS(a, b, i) \
+  (Codes) __builtin_shufflevector(a, b, i, 8 + i, 2 + i, 10 + i, 4 + i, 12 + i, 6 + i, 14 + i)
 
 LATHE_INLINE void gather_unit(const uint8_t *codes, size_t columns, Codes q[8]) {
 #pragma clang loop unroll(full)

@@ -300,7 +300,8 @@ LATHE_INLINE Codes gather_quad(const uint8_t *codes, size_t columns, size_t k) {
 #include "gather.h"
 
 /* Planes of `bits` bits, as pack_tile has them. */
-LATHE_INLINE void pack_planes(const uint8_t *restrict codes, size_t columns, const uint32_t bits, uint8_t *restrict out) {
+LATHE_INLINE void pack_planes(
+    const uint8_t *restrict codes, size_t columns, const uint32_t bits, uint8_t *restrict out) {
   for (size_t unit = 0; unit < columns / 32; unit++, out += 64 * bits) {
     Codes q[8];
     gather_unit(codes + 32 * unit, columns, q);
