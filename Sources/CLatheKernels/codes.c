@@ -247,9 +247,9 @@ static const struct {
   [LATHE_STORED_iq4_xs] = {{.bits = 4, .group = 32, .super_span = 8, .zero = 128, .table = iq4_table}, read_iq4_xs},
   [LATHE_STORED_tq1_0] = {{.bits = 2, .group = 256, .zero = 1}, read_tq1_0},
   [LATHE_STORED_tq2_0] = {{.bits = 2, .group = 256, .zero = 1}, read_tq2_0},
-  [LATHE_STORED_mxfp4] = {{.bits = 4, .group = 32, .zero = 128, .table = e2m1_table}, read_mxfp4},
+  [LATHE_STORED_mxfp4] = {{.bits = 4, .group = 32, .zero = 128, .partial = 1, .table = e2m1_table}, read_mxfp4},
   [LATHE_STORED_nvfp4] = {{.bits = 4, .group = 16, .zero = 128, .table = e2m1_table}, read_nvfp4},
-  [LATHE_STORED_q1_0] = {{.bits = 1, .group = 128, .zero = .5f}, read_q1_0},
+  [LATHE_STORED_q1_0] = {{.bits = 1, .group = 128, .zero = .5f, .partial = 1}, read_q1_0},
   [LATHE_STORED_q2_0] = {{.bits = 2, .group = 64, .zero = 1}, read_q2_0},
 };
 

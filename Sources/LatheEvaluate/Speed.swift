@@ -60,6 +60,7 @@ public enum Speed {
       throw Problem(.usage, "1 to 1,024 texts are written together")
     }
     guard prompt <= 1 << 20, generate <= 1 << 20 else { throw Problem(.usage, "more than 1,048,576 tokens") }
+    model.layOut(team: team)
     let inference = Inference(model, team: team)
     var prefills: [Double] = [], decodes: [Double] = []
     for repetition in 0...repetitions {

@@ -15,8 +15,9 @@ public enum Activations: String, Codable, CaseIterable, Sendable {
 extension Model {
   /// The model with its weights laid out for the given inputs.
   ///
-  /// With `int8`, each weight is copied into tiles, and the pages of its file are given up. The mapped file is not
-  /// touched again but for the embeddings of tokens.
+  /// With `int8`, each weight is copied into tiles at its second use, and the pages of its file are given up; from then on the
+  /// mapped file is not touched but for the embeddings of tokens. The first use reads the file alone, to the same results: the
+  /// first token of a model does not wait for tiles. Weights of which only that copy tells whether they fit are copied at once.
   public func prepared(for activations: Activations, team: ThreadTeam) -> Model {
     var copy = self
     switch activations {
@@ -31,9 +32,14 @@ extension Model {
         for role in Role.allCases { copy.blocks[layer].weights[role]?.tile(role, team) }
       }
       copy.head?.tile(nil, team)
-      if head == nil { copy.tiledEmbedding = embedding.tiled(team: team) }
+      if head == nil { copy.tiledEmbedding = embedding.tiled(later: true, team: team) }
     }
     return copy
+  }
+
+  /// Copies into tiles what waits for its second use.
+  package func layOut(team: ThreadTeam) {
+    for linear in blocks.flatMap({ $0.weights.values }) + [effectiveHead] { linear.tiles?.layOut(team: team) }
   }
 
   /// How its weights meet their inputs.
@@ -58,6 +64,6 @@ extension Linear {
   ///
   /// Three quarters of what rounding costs come from the inputs of `down`, products of two activations.
   fileprivate mutating func tile(_ role: Role?, _ team: ThreadTeam) {
-    tiles = weight.tiled(isDelicate: role == .down, team: team)
+    tiles = weight.tiled(isDelicate: role == .down, later: true, team: team)
   }
 }

@@ -3,7 +3,13 @@ internal import COpenBLAS
 /// The system's linear algebra, on memory the caller owns.
 package enum BLAS {
   /// Keeps the library to the calling thread: the work is split by a `ThreadTeam`.
-  package static func useOneThread() { openblas_set_num_threads(1) }
+  package static func useOneThread() { isAlone }
+
+  /// Once for the process: to be asked again would start the library's threads again.
+  private static let isAlone: Void = {
+    openblas_set_num_threads(1)
+    lathe_end_blas_threads()
+  }()
 
   /// Lets the library use `count` threads inside `body`, for the factorizations that no team splits.
   package static func withThreads<R>(_ count: Int, _ body: () throws -> R) rethrows -> R {

@@ -50,6 +50,21 @@ struct CodeMemory {
   }
 }
 
+/// Where tiles get a matrix's rows from.
+package struct TileSource: Sendable {
+  /// Fills in row number `row`, and returns false where it has no place in tiles.
+  let read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool
+  /// Hears of rows that will not be read again.
+  let finished: @Sendable (Range<Int>) -> Void
+
+  package init(
+    read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool,
+    finished: @escaping @Sendable (Range<Int>) -> Void = { _ in }
+  ) {
+    (self.read, self.finished) = (read, finished)
+  }
+}
+
 /// What all rows of a tiling share.
 final class TileExtras: Sendable {
   private let memory: AlignedMemory
@@ -94,19 +109,18 @@ final class TileExtras: Sendable {
 struct TileWriter {
   private let shape: TileShape
   private let tiling: Tiling
-  private let rows, columns: Int
+  private let rows: Int
   private let kernels: Kernels
   private let extras: TileExtras
 
-  init(
-    _ shape: TileShape, _ tiling: Tiling, _ extras: TileExtras, rows: Int, columns: Int, _ kernels: Kernels
-  ) {
+  init(_ shape: TileShape, _ tiling: Tiling, _ extras: TileExtras, rows: Int, _ kernels: Kernels) {
     (self.shape, self.tiling, self.extras, self.rows) = (shape, tiling, extras, rows)
-    (self.columns, self.kernels) = (columns, kernels)
+    self.kernels = kernels
   }
 
-  /// Reads the rows of tile number `tile`, and lays them out in `target`, which holds all tiles.
-  func write(_ tile: Int, to target: CodeRow, read: (Int, CodeRow) -> Bool) -> Bool {
+  /// Reads the rows of tile number `tile`, and lays them out as number `place` in `target`; patches lie in
+  /// memory of all tiles.
+  func write(_ tile: Int, at place: Int, to target: CodeRow, read: (Int, CodeRow) -> Bool) -> Bool {
     let padded = shape.padded, scales = shape.supers > 0 ? shape.supers : shape.weightGroups
     // A row that is to be ordered is read beside the sixteen.
     let memory = CodeMemory(
@@ -114,7 +128,10 @@ struct TileWriter {
       patches: 16 * padded)
     return withUnsafeTemporaryAllocation(byteCount: memory.byteCount, alignment: 64) { raw in
       guard let base = raw.baseAddress else { return false }
-      base.initializeMemory(as: UInt8.self, repeating: 0, count: memory.byteCount)
+      // What no row fills is zero.
+      if shape.columns < padded || 16 * tile + 16 > rows {
+        base.initializeMemory(as: UInt8.self, repeating: 0, count: memory.byteCount)
+      }
       let all = memory.row(at: base)
       for r in 0..<16 where 16 * tile + r < rows {
         var row = all
@@ -122,11 +139,11 @@ struct TileWriter {
         row.patches? += r * padded
         guard read(16 * tile + r, row) else { return false }
         if let order = tiling.order {
-          for (place, column) in order.enumerated() { all.codes[r * padded + place] = row.codes[Int(column)] }
+          for (i, column) in order.enumerated() { all.codes[r * padded + i] = row.codes[Int(column)] }
         }
-        scatter(row, scales, tile, r, to: target)
+        scatter(row, scales, place, r, to: target)
       }
-      let planes = target.codes + tile * (padded / 32 * 64 * tiling.bits)
+      let planes = target.codes + place * (padded / 32 * 64 * tiling.bits)
       kernels.table.pointee.pack_tile(all.codes, padded, UInt32(tiling.bits), planes)
       if let patches = target.patches, let starts = extras.patchStarts, let values = all.patches {
         kernels.table.pointee.pack_patches(all.codes, values, padded, planes, patches + Int(starts[tile]))

@@ -39,6 +39,15 @@ struct TileShape {
     self.columns = columns
   }
 
+  /// Where the parts of so many tiles lie; `patches` are those of all.
+  func memory(tiles: Int, _ tiling: Tiling, patches: Int = 0) -> CodeMemory {
+    let parameters = 16 * tiles * weightGroups
+    return CodeMemory(
+      tiling, codes: tiles * padded / 32 * 64 * tiling.bits, groups: parameters,
+      scales: tiling.scales == .halves ? parameters : 16 * tiles * supers,
+      tables: 16 * tiles * tableGroups * (tiling.rowTables?.count ?? 0), patches: patches)
+  }
+
   /// Kernels' view of tiles whose parts lie in `memory`.
   func layout(rows: Int, columns: Int, tiling: Tiling, at memory: CodeRow, _ extras: TileExtras) -> LatheTiles
   {
@@ -65,4 +74,10 @@ final class Flag: Sendable {
   private let value = Atomic<Bool>(false)
   var isRaised: Bool { value.load(ordering: .acquiring) }
   func raise() { value.store(true, ordering: .releasing) }
+}
+
+/// Hands out 0, 1, 2 and so on to any of several threads.
+final class Counter: Sendable {
+  private let value = Atomic<Int>(0)
+  func take() -> Int { value.add(1, ordering: .relaxed).oldValue }
 }

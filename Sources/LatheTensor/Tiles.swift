@@ -1,4 +1,5 @@
 internal import CLatheKernels
+internal import Synchronization
 
 /// A weight matrix in tiles of sixteen rows, laid out for products with inputs rounded to bytes.
 ///
@@ -6,53 +7,103 @@ internal import CLatheKernels
 /// 64 or 128 of them. Where weights come from memory, a few vectors take no longer twice: they are rounded, and what
 /// rounding left is rounded too, which leaves a hundredth of the error. A vector's products depend on
 /// no other one, but on whether more than five come together.
+///
+/// Tiles may be laid out at their second use: the first one, often the only one or all that somebody waits for, takes a few
+/// tiles at a time from the matrix into the cache, multiplies them and forgets them, to the same bits. It reads the matrix
+/// once and takes no memory, the clearing of which costs more than all else.
 package final class Tiles: @unchecked Sendable {
-  // Written by `init` alone.
+  // All mutable state is atomic or guarded by `source`; tiles are read only where `isLaidOut` was seen.
   package let rows: Int
   package let columns: Int
   /// The bytes all tiles take.
   package let byteCount: Int
   fileprivate let kernels: Kernels
   private let memory: LargeMemory
+  private let shape: TileShape
+  private let tiling: Tiling
   private let extras: TileExtras
+  private let source: Mutex<TileSource?>
+  private let isUsed: Atomic<Bool>
+  private let isLaidOut = Atomic<Bool>(false)
   /// The column in each place; empty where they stand as they are.
-  fileprivate let order: [Int32]
+  fileprivate var order: [Int32] { tiling.order ?? [] }
   let layout: LatheTiles
 
-  /// Lays a matrix out.
+  /// Tiles of a matrix that are laid out at their second use, or by `layOut`.
   ///
   /// - Parameters:
   ///   - isDelicate: whether the inputs have heavy tails: as few as may be share a scale.
-  ///   - read: fills in row number `row`, and returns false where it cannot.
-  ///   - finished: hears of rows that will not be read again.
+  ///   - source: where rows come from.
   package init?(
-    rows: Int, columns: Int, tiling: Tiling, isDelicate: Bool = false, team: ThreadTeam,
-    kernels: Kernels = .best,
-    read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool, finished: (Range<Int>) -> Void = { _ in }
+    rows: Int, columns: Int, tiling: Tiling, isDelicate: Bool = false, kernels: Kernels = .best,
+    from source: TileSource
   ) {
     guard let shape = TileShape(columns: columns, tiling: tiling, widest: isDelicate ? 32 : 128)
     else { return nil }
     (self.rows, self.columns, self.kernels) = (rows, columns, kernels)
-    let tiles = (rows + 15) / 16, parameters = 16 * tiles * shape.weightGroups
-    let extras = TileExtras(tiling, rows: rows, padded: shape.padded)
-    let parts = CodeMemory(
-      tiling, codes: tiles * shape.padded / 32 * 64 * tiling.bits, groups: parameters,
-      scales: tiling.scales == .halves ? parameters : 16 * tiles * shape.supers,
-      tables: 16 * tiles * shape.tableGroups * (tiling.rowTables?.count ?? 0), patches: extras.patchCount)
+    (self.shape, self.tiling) = (shape, tiling)
+    self.source = Mutex(source)
+    // What may fail is not begun in passing; patches lie among those of all tiles.
+    isUsed = Atomic(!tiling.isTotal || tiling.rowTables?.hasPatches == true)
+    extras = TileExtras(tiling, rows: rows, padded: shape.padded)
+    let parts = shape.memory(tiles: (rows + 15) / 16, tiling, patches: extras.patchCount)
     byteCount = parts.byteCount
+    // Address space alone: pages come with what is written to them.
     guard let memory = LargeMemory(byteCount) else { return nil }
-    (self.memory, self.extras, order) = (memory, extras, tiling.order ?? [])
-    let target = parts.row(at: memory.base)
-    layout = shape.layout(rows: rows, columns: columns, tiling: tiling, at: target, extras)
-    let failed = Flag()
-    let writer = TileWriter(shape, tiling, extras, rows: rows, columns: columns, kernels)
-    let run = max(1, (1 << 26) / (16 * columns))
+    self.memory = memory
+    layout = shape.layout(
+      rows: rows, columns: columns, tiling: tiling, at: parts.row(at: memory.base), extras)
+  }
+
+  /// Lays a matrix out; nil where a row has no place in tiles.
+  package convenience init?(
+    rows: Int, columns: Int, tiling: Tiling, isDelicate: Bool = false, team: ThreadTeam,
+    kernels: Kernels = .best, read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool,
+    finished: @escaping @Sendable (Range<Int>) -> Void = { _ in }
+  ) {
+    self.init(
+      rows: rows, columns: columns, tiling: tiling, isDelicate: isDelicate, kernels: kernels,
+      from: TileSource(read: read, finished: finished))
+    guard layOut(team: team) else { return nil }
+  }
+
+  /// Lays the matrix out, unless that is done; whoever else comes waits meanwhile.
+  ///
+  /// - Returns: false where a row has no place in tiles.
+  @discardableResult package func layOut(team: ThreadTeam) -> Bool {
+    if isLaidOut.load(ordering: .acquiring) { return true }
+    return source.withLock { source in
+      guard let rest = source else { return isLaidOut.load(ordering: .relaxed) }
+      let isWhole = write(rest, team)
+      source = nil
+      isLaidOut.store(isWhole, ordering: .releasing)
+      return isWhole
+    }
+  }
+
+  private func write(_ source: TileSource, _ team: ThreadTeam) -> Bool {
+    let tiles = (rows + 15) / 16, failed = Flag()
+    let target = shape.memory(tiles: tiles, tiling, patches: extras.patchCount).row(at: memory.base)
+    let writer = TileWriter(shape, tiling, extras, rows: rows, kernels)
+    let run = max(1, (1 << 24) / (16 * columns))
     for first in stride(from: 0, to: tiles, by: run) where !failed.isRaised {
       let count = min(run, tiles - first)
-      team.run(count) { if !writer.write(first + $0, to: target, read: read) { failed.raise() } }
-      finished(16 * first..<min(rows, 16 * (first + count)))
+      team.run(count) {
+        if !writer.write(first + $0, at: first + $0, to: target, read: source.read) { failed.raise() }
+      }
+      source.finished(16 * first..<min(rows, 16 * (first + count)))
     }
-    if failed.isRaised { return nil }
+    return !failed.isRaised
+  }
+
+  /// Counts a use, the second of which lays the matrix out.
+  ///
+  /// - Returns: where rows come from while there are no tiles.
+  fileprivate func use(_ team: ThreadTeam) -> TileSource? {
+    if isLaidOut.load(ordering: .acquiring) { return nil }
+    if !isUsed.exchange(true, ordering: .relaxed), let source = source.withLock({ $0 }) { return source }
+    layOut(team: team)
+    return nil
   }
 
   /// The bytes of one tile's codes.
@@ -84,11 +135,37 @@ package final class Tiles: @unchecked Sendable {
   fileprivate func multiply(
     _ tiles: Range<Int>, by x: LatheTileInputs, twice: Bool, into out: UnsafeMutablePointer<Float>
   ) {
-    if !twice { return multiply(tiles, by: x, into: out, stride: rows) }
-    let first = 16 * tiles.lowerBound, count = min(rows, 16 * tiles.upperBound) - first
+    multiply(layout, tiles, by: x, twice: twice, into: out)
+  }
+
+  /// The products of some tiles that are laid out in `panel` for the time being, `together` of them at a time.
+  fileprivate func multiply(
+    _ tiles: Range<Int>, together: Int, of source: TileSource, in panel: AlignedMemory,
+    by x: LatheTileInputs, twice: Bool, into out: UnsafeMutablePointer<Float>
+  ) {
+    let target = shape.memory(tiles: together, tiling).row(at: panel.base)
+    let writer = TileWriter(shape, tiling, extras, rows: rows, kernels)
+    for start in stride(from: tiles.lowerBound, to: tiles.upperBound, by: together) {
+      let count = min(together, tiles.upperBound - start), first = 16 * start
+      for place in 0..<count { _ = writer.write(start + place, at: place, to: target, read: source.read) }
+      let layout = shape.layout(
+        rows: min(rows - first, 16 * count), columns: columns, tiling: tiling, at: target, extras)
+      multiply(layout, 0..<count, by: x, twice: twice, into: out + first)
+    }
+  }
+
+  /// The bytes that so many tiles take in a panel.
+  fileprivate func panelBytes(tiles: Int) -> Int { shape.memory(tiles: tiles, tiling).byteCount }
+
+  private func multiply(
+    _ layout: LatheTiles, _ tiles: Range<Int>, by x: LatheTileInputs, twice: Bool,
+    into out: UnsafeMutablePointer<Float>
+  ) {
+    if !twice { return multiply(layout, tiles, by: x, into: out, stride: rows) }
+    let first = 16 * tiles.lowerBound, count = min(layout.rows, 16 * tiles.upperBound) - first
     withUnsafeTemporaryAllocation(of: Float.self, capacity: x.tokens * count) { both in
       guard let both = both.baseAddress else { return }
-      multiply(tiles, by: x, into: both - first, stride: count)
+      multiply(layout, tiles, by: x, into: both - first, stride: count)
       for t in 0..<x.tokens / 2 {
         kernels.add(both + (x.tokens / 2 + t) * count, to: both + t * count, count)
         (out + t * rows + first).update(from: both + t * count, count: count)
@@ -97,7 +174,8 @@ package final class Tiles: @unchecked Sendable {
   }
 
   private func multiply(
-    _ tiles: Range<Int>, by x: LatheTileInputs, into out: UnsafeMutablePointer<Float>, stride: Int
+    _ layout: LatheTiles, _ tiles: Range<Int>, by x: LatheTileInputs, into out: UnsafeMutablePointer<Float>,
+    stride: Int
   ) {
     withUnsafePointer(to: layout) { layout in
       withUnsafePointer(to: x) {
@@ -107,11 +185,11 @@ package final class Tiles: @unchecked Sendable {
   }
 
   /// Tiles that one thread takes at a time: few enough for all threads to end together, and, where they meet one run of
-  /// tokens after another, for the cache to hold them meanwhile.
-  fileprivate func panel(threads: Int, tokens: Int) -> Int {
+  /// tokens after another, for the cache to hold them meanwhile. In passing, memory gives what follows one another faster.
+  fileprivate func panel(threads: Int, tokens: Int, isPassing: Bool) -> Int {
     let tiles = (rows + 15) / 16
-    if tokens <= 16 { return max(1, tiles / (2 * threads)) }
-    return max(1, min((192 << 10) / tileBytes, tiles / (4 * threads)))
+    if tokens > 16 { return max(1, min((192 << 10) / tileBytes, tiles / (4 * threads))) }
+    return max(1, isPassing ? min(8, tiles / (4 * threads)) : tiles / (2 * threads))
   }
 }
 
@@ -129,6 +207,7 @@ package final class TileInputs {
   private var capacity = 0
   private var codes = AlignedMemory(0), scales = AlignedMemory(0), sums = AlignedMemory(0)
   private var starts = AlignedMemory(0), ordered = AlignedMemory(0)
+  private var panels: [AlignedMemory] = []
 
   package init() {}
 
@@ -157,6 +236,14 @@ package final class TileInputs {
     scales = AlignedMemory(needed / 8)
     sums = AlignedMemory(needed / 4)
     starts = AlignedMemory(needed / 4)
+  }
+
+  /// A panel of `bytes` at least for each of `count` threads, for tiles in passing.
+  fileprivate func panels(_ count: Int, bytes: Int) -> [AlignedMemory] {
+    if panels.count < count || panels[0].count < bytes {
+      panels = (0..<count).map { _ in AlignedMemory(bytes) }
+    }
+    return panels
   }
 
   /// Rounds `tokens` vectors for `tiles`; rounded twice, what was left of them follows.
@@ -215,41 +302,88 @@ extension Tiles {
       let twice = steps == nil && tokens <= products[first].tiles.tokensRoundedTwice
       let packed = inputs.pack(
         x, tokens: tokens, twice: twice, steps: steps, for: products[first].tiles, team: team)
-      multiply(products[first..<end], by: packed, twice: twice, team: team)
+      multiply(products[first..<end], by: packed, twice: twice, inputs: inputs, team: team)
       first = end
     }
   }
 
   private static func multiply(
     _ products: ArraySlice<(tiles: Tiles, out: UnsafeMutablePointer<Float>)>, by x: LatheTileInputs,
-    twice: Bool, team: ThreadTeam
+    twice: Bool, inputs: TileInputs, team: ThreadTeam
   ) {
     let bytes = products.reduce(0) { $0 + $1.tiles.byteCount }
     // A small product is done before another thread has heard of it.
-    if bytes * x.tokens < 48 << 10 || team.count == 1 {
+    let threads = bytes * x.tokens < 48 << 10 ? 1 : team.count
+    if threads == 1, products.allSatisfy({ $0.tiles.isLaidOut.load(ordering: .acquiring) }) {
       for product in products {
         product.tiles.multiply(0..<(product.tiles.rows + 15) / 16, by: x, twice: twice, into: product.out)
       }
       return
     }
-    var pieces = 0
-    for product in products {
-      let panel = product.tiles.panel(threads: team.count, tokens: x.tokens)
-      pieces += ((product.tiles.rows + 15) / 16 + panel - 1) / panel
+    let shares = products.map { Share($0.tiles, $0.out, threads: threads, tokens: x.tokens, team) }
+    let pieces = shares.reduce(0) { $0 + $1.pieces }
+    guard shares.contains(where: { $0.source != nil }) else {
+      run(pieces, threads, team) { piece in
+        let (share, tiles) = find(piece, shares)
+        share.tiles.multiply(tiles, by: x, twice: twice, into: share.out)
+      }
+      return
     }
-    team.run(pieces) { piece in
-      var piece = piece
-      for product in products {
-        let tiles = (product.tiles.rows + 15) / 16,
-          panel = product.tiles.panel(threads: team.count, tokens: x.tokens)
-        let own = (tiles + panel - 1) / panel
-        guard piece >= own else {
-          product.tiles.multiply(
-            piece * panel..<min(tiles, (piece + 1) * panel), by: x, twice: twice, into: product.out)
-          return
+    let panels = inputs.panels(threads, bytes: shares.reduce(0) { max($0, $1.panelBytes) }), next = Counter()
+    // As many runs as threads, each with a panel of its own.
+    run(threads, threads, team) { thread in
+      while case let piece = next.take(), piece < pieces {
+        let (share, tiles) = find(piece, shares)
+        if let source = share.source {
+          share.tiles.multiply(
+            tiles, together: share.together, of: source, in: panels[thread], by: x, twice: twice,
+            into: share.out)
+        } else {
+          share.tiles.multiply(tiles, by: x, twice: twice, into: share.out)
         }
-        piece -= own
       }
     }
   }
+
+  private static func run(_ pieces: Int, _ threads: Int, _ team: ThreadTeam, _ body: (Int) -> Void) {
+    if threads > 1 { team.run(pieces, body) } else { for piece in 0..<pieces { body(piece) } }
+  }
+
+  private static func find(_ piece: Int, _ shares: [Share]) -> (share: Share, tiles: Range<Int>) {
+    var piece = piece, index = 0
+    while piece >= shares[index].pieces {
+      piece -= shares[index].pieces
+      index += 1
+    }
+    return (shares[index], shares[index].range(piece))
+  }
+}
+
+/// One matrix among those that meet the same vectors, and how it is cut into pieces.
+private struct Share {
+  let tiles: Tiles
+  let out: UnsafeMutablePointer<Float>
+  /// Where rows come from; nil where tiles are laid out.
+  let source: TileSource?
+  let pieces: Int
+  /// Tiles that are laid out at once in passing.
+  let together: Int
+  private let panel: Int
+
+  init(_ tiles: Tiles, _ out: UnsafeMutablePointer<Float>, threads: Int, tokens: Int, _ team: ThreadTeam) {
+    (self.tiles, self.out) = (tiles, out)
+    source = tiles.use(team)
+    let count = (tiles.rows + 15) / 16
+    panel =
+      threads == 1 && source == nil
+      ? count : tiles.panel(threads: threads, tokens: tokens, isPassing: source != nil)
+    pieces = (count + panel - 1) / panel
+    together = tokens > 16 ? panel : 1
+  }
+
+  func range(_ piece: Int) -> Range<Int> {
+    piece * panel..<min((tiles.rows + 15) / 16, (piece + 1) * panel)
+  }
+
+  var panelBytes: Int { source == nil ? 0 : tiles.panelBytes(tiles: together) }
 }

@@ -13,8 +13,9 @@ struct Plan: ParsableCommand {
 
       For each width of a code: the real bits, the bytes of the weights, and for each device whether weights and \
       cache fit its memory, the tokens a second when it reads or computes as fast as its data sheet says, and which \
-      of the two it waits for. A token is written with the whole context in the cache. The machine at work is measured, and its figures are what this program's kernels \
-      reach; the others' are bounds no program passes.
+      of the two it waits for. A token is written with the whole context in the cache. The machine at work is \
+      measured, and its figures are what this program's kernels reach; the others' are bounds no program passes, \
+      and --json tells under "source" where each device's figures are from.
       """)
 
   @Argument(

@@ -115,21 +115,23 @@ struct Run: ParsableCommand {
     for token in tokens { _ = stream.append(token) }
     if !common.json { Output.piece(prompt[0]) }
     let clock = ContinuousClock()
-    var first: ContinuousClock.Instant?
+    // Weights are laid out for the second token: the pace is that of what follows it, if anything does.
+    var times: [ContinuousClock.Instant] = []
     let stop = try inference.generate(
       after: tokens, limit: maxTokens, sampling: sampling, end: end, cacheType: cacheType, draft: draft
     ) { token in
-      if first == nil { first = clock.now }
       let piece = stream.append(token)
       ids.append(token)
+      if ids.count <= 2 { times.append(clock.now) }
       text += piece
       if !common.json { Output.piece(piece) }
       return true
     }
     let rest = stream.finish()
     text += rest
-    let seconds = first.map { $0.duration(to: clock.now) / .seconds(1) } ?? 0
-    let speed = ids.count > 1 ? Double(ids.count - 1) / max(seconds, 1e-9) : 0
+    let before = min(times.count, ids.count - 1)
+    let seconds = before > 0 ? times[before - 1].duration(to: clock.now) / .seconds(1) : 0
+    let speed = before > 0 ? Double(ids.count - before) / max(seconds, 1e-9) : 0
     if common.json {
       try Output.json(
         Result(

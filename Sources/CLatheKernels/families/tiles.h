@@ -297,23 +297,32 @@ LATHE_INLINE Codes gather_quad(const uint8_t *codes, size_t columns, size_t k) {
   return q;
 }
 
-/* One tile of codes, a byte each, sixteen rows of `columns` (a multiple of 32), to planes. */
-static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bits, uint8_t *restrict out) {
+#include "gather.h"
+
+/* Planes of `bits` bits, as pack_tile has them. */
+LATHE_INLINE void pack_planes(
+    const uint8_t *restrict codes, size_t columns, const uint32_t bits, uint8_t *restrict out) {
   for (size_t unit = 0; unit < columns / 32; unit++, out += 64 * bits) {
     Codes q[8];
-    for (size_t k = 0; k < 8; k++) q[k] = gather_quad(codes + 32 * unit, columns, k);
+    gather_unit(codes + 32 * unit, columns, q);
     if (bits == 8) {
-      for (int k = 0; k < 8; k++) q[k] ^= (Codes){} + (LATHE_SIGNED_BYTES ? 128 : 0);
-      memcpy(out, q, sizeof q);
+#pragma clang loop unroll(full)
+      for (int k = 0; k < 8; k++) {
+        q[k] ^= (Codes){} + (LATHE_SIGNED_BYTES ? 128 : 0);
+        memcpy(out + 64 * k, &q[k], 64);
+      }
       continue;
     }
     uint8_t *to = out;
     int from = 0;
+#pragma clang loop unroll(full)
     for (int width = 4; width; width /= 2) {
       if (!(bits & (uint32_t)width)) continue;
       const int share = 8 / width;
+#pragma clang loop unroll(full)
       for (int v = 0; v < width; v++, to += 64) {
         Codes plane = {};
+#pragma clang loop unroll(full)
         for (int k = 0; k < share; k++) {
           plane |= ((q[v * share + k] >> (uint8_t)from) & (uint8_t)((1 << width) - 1)) << (uint8_t)(k * width);
         }
@@ -321,6 +330,20 @@ static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bi
       }
       from += width;
     }
+  }
+}
+
+/* One tile of codes, a byte each, sixteen rows of `columns` (a multiple of 32), to planes. */
+static void pack_tile(const uint8_t *restrict codes, size_t columns, uint32_t bits, uint8_t *restrict out) {
+  switch (bits) {
+    case 1: return pack_planes(codes, columns, 1, out);
+    case 2: return pack_planes(codes, columns, 2, out);
+    case 3: return pack_planes(codes, columns, 3, out);
+    case 4: return pack_planes(codes, columns, 4, out);
+    case 5: return pack_planes(codes, columns, 5, out);
+    case 6: return pack_planes(codes, columns, 6, out);
+    case 7: return pack_planes(codes, columns, 7, out);
+    default: return pack_planes(codes, columns, 8, out);
   }
 }
 

@@ -131,6 +131,8 @@ typedef struct {
   int has_minimums;
   /// Scales' and minimums' codes share bytes.
   int nibbles;
+  /// A scale may not fit binary16.
+  int partial;
   /// Sixteen entries that codes name, 128 above their values.
   const uint8_t *_Nullable table;
 } LatheCodeShape;

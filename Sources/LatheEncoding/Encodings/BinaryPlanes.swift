@@ -92,7 +92,8 @@ public struct BinaryPlanes: Encoding {
     return Tiling(
       bits: 2, group: blockSize, offsets: .constant(128),
       rowTables: Tiling.RowTables(
-        columns: blockSize, .marked((0..<matrix.columns).map { marks[$0 / 8] >> UInt8($0 % 8) & 1 == 1 })))
+        columns: blockSize, .marked((0..<matrix.columns).map { marks[$0 / 8] >> UInt8($0 % 8) & 1 == 1 })),
+      isTotal: true)
   }
 
   /// Values are rounded to whole numbers of a 127th of the block's largest.

@@ -155,6 +155,7 @@ public struct IntegerGrid: AffineGrid {
     var tiling = Tiling(
       bits: bits, group: group,
       offsets: hasFreeZeros ? .halfZeros : isSymmetric ? .constant(middle) : .zeros)
+    tiling.isTotal = true
     if let index = matrix[part: "groups"]?.elements(as: UInt16.self) {
       // Stable, so that equal indices of several weights give equal orders.
       let order = index.indices.sorted { (index[$0], $0) < (index[$1], $1) }

@@ -55,7 +55,7 @@ public struct TernaryGrid: Grid {
   }
 
   public func tiling(of matrix: EncodedMatrix) -> Tiling? {
-    Tiling(bits: 2, group: groupSize ?? matrix.columns, offsets: .constant(1))
+    Tiling(bits: 2, group: groupSize ?? matrix.columns, offsets: .constant(1), isTotal: true)
   }
 
   public func readCodes(

@@ -87,11 +87,15 @@ public struct BenchSweep: Sendable {
           try setting.makeCache(inference, capacity: setting[.depth] + test.tokens)
         }
         if setting[.depth] > 0 { _ = SpeedTest.prompt(setting[.depth]).seconds(inference, caches) }
-        _ = test.seconds(inference, caches)
         if meter == nil {
-          firstToken = try firstTokenSeconds(test, clock.now - start, inference, setting)
-          peak = Speed.peakMemory
+          _ = test.first.seconds(inference, caches)
+          firstToken = (clock.now - start) / .seconds(1)
         }
+        // What waits for its second use is part of no test.
+        laidOut.layOut(team: team)
+        for cache in caches { cache.truncate(to: setting[.depth]) }
+        _ = test.seconds(inference, caches)
+        if meter == nil { peak = Speed.peakMemory }
         let stream = meter ?? StreamMeter(count: streamBytes, team: team)
         meter = stream
         var rates: [Double] = [], streams: [Double] = []
@@ -108,16 +112,6 @@ public struct BenchSweep: Sendable {
             withoutTiles: inference.model.weightsWithoutTiles))
       }
     }
-  }
-
-  /// From the start of reading the model to the first logits: less what a writing test wrote after them.
-  private func firstTokenSeconds(
-    _ test: SpeedTest, _ passed: Duration, _ inference: Inference, _ setting: Setting
-  ) throws(Problem) -> Double {
-    let seconds = passed / .seconds(1)
-    guard case .generate(let count) = test, count > 1 else { return seconds }
-    let cache = try setting.makeCache(inference, capacity: count)
-    return max(0, seconds - SpeedTest.generate(count - 1).seconds(inference, [cache]))
   }
 
   /// Where each group of weights' time goes while one token after another is written, under the first combination.
@@ -179,6 +173,9 @@ struct Setting {
 }
 
 extension SpeedTest {
+  /// What gives a test's first logits.
+  var first: SpeedTest { if case .generate = self { .generate(1) } else { self } }
+
   /// "pp512" for a prompt, "tg128" for writing, as llama-bench calls them.
   var name: String {
     switch self {

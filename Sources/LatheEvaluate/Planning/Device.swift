@@ -22,7 +22,7 @@ public struct Device: Codable, Hashable, Sendable {
   public let halfRate: Double
   /// Operations a second on whole numbers of 8 bits, without sparsity.
   public let integerRate: Double
-  /// Where the figures are from.
+  /// Where each figure is from.
   public let source: String
   /// What is reached of them.
   public let efficiency: Efficiency
@@ -45,30 +45,47 @@ public struct Device: Codable, Hashable, Sendable {
     public static let ownKernels = Efficiency(memory: 0.95, half: 0.8, integer: 0.65)
   }
 
-  /// The devices known. A new one is one entry here: figures of the maker's data sheets, without sparsity.
+  /// The devices known, without sparsity. A new one is one entry here; its source says for each figure where it is from, and
+  /// which of them the maker does not tell.
   public static let known: [Device] = [
     Device(
       name: "iphone-14", title: "iPhone 14 (A15)", memory: 6e9, bandwidth: 34.1e9, halfRate: 15.8e12,
       integerRate: 15.8e12,
       source:
-        "Apple, A15: 15.8·10¹² operations a second (of which kind is not told; taken for both); teardowns:"
-        + " 6 GB of LPDDR4X-4266 on 64 bits, of which an app gets a part",
+        "memory: 6 GB of LPDDR4X at 4,266 million transfers a second (TrendForce, 2022; the size also in"
+        + " iFixit's teardown), of which an app gets a part; bandwidth: that on 64 bits, a width Apple does"
+        + " not tell; rates: Apple's 15.8·10¹² operations a second of the A15's Neural Engine (presentation of"
+        + " the iPhone 13, September 2021), of which kind is not told: taken for both",
       efficiency: .roofline),
     Device(
       name: "laptop", title: "MacBook Air (M2)", memory: 16e9, bandwidth: 100e9, halfRate: 3.6e12,
       integerRate: 15.8e12,
-      source: "Apple, M2: 100 GB/s, graphics 3.6·10¹², Neural Engine 15.8·10¹² operations a second",
+      source:
+        "Apple, \"Apple unveils M2\", June 2022 (apple.com/newsroom): 100 GB/s, 8 to 24 GB of memory, graphics"
+        + " of 3.6·10¹² operations a second in single precision, taken for 16 bits, and a Neural Engine of"
+        + " 15.8·10¹², of which kind is not told, taken for 8",
       efficiency: .roofline),
     Device(
       name: "a100", title: "NVIDIA A100 80 GB", memory: 80e9, bandwidth: 2039e9, halfRate: 312e12,
-      integerRate: 624e12, source: "NVIDIA, A100 data sheet, SXM", efficiency: .roofline),
+      integerRate: 624e12,
+      source:
+        "NVIDIA, A100 Tensor Core GPU data sheet (nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf), SXM:"
+        + " 80 GB, 2,039 GB/s, 312·10¹² operations a second at 16 bits, 624·10¹² at 8",
+      efficiency: .roofline),
     Device(
       name: "h100", title: "NVIDIA H100 SXM", memory: 80e9, bandwidth: 3350e9, halfRate: 989.4e12,
-      integerRate: 1978.9e12, source: "NVIDIA, H100 data sheet, halves of the figures with sparsity",
+      integerRate: 1978.9e12,
+      source:
+        "NVIDIA, H100 Tensor Core GPU data sheet (nvidia.com/en-us/data-center/h100), SXM: 80 GB,"
+        + " 3.35 TB/s; NVIDIA H100 Tensor Core GPU Architecture (white paper), SXM5, dense: 989.4·10¹²"
+        + " operations a second at 16 bits, 1,978.9·10¹² at 8",
       efficiency: .roofline),
     Device(
       name: "h200", title: "NVIDIA H200 SXM", memory: 141e9, bandwidth: 4800e9, halfRate: 989.4e12,
-      integerRate: 1978.9e12, source: "NVIDIA, H200 data sheet, halves of the figures with sparsity",
+      integerRate: 1978.9e12,
+      source:
+        "NVIDIA, H200 Tensor Core GPU data sheet (nvidia.com/en-us/data-center/h200), SXM: 141 GB, 4.8 TB/s, and"
+        + " with sparsity twice the H100's rates: the same processor",
       efficiency: .roofline),
   ]
 
