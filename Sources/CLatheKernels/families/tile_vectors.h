@@ -103,6 +103,19 @@ LATHE_INLINE Wholes collect_lanes(const Wholes *lanes, const size_t t, const siz
 }
 #endif
 
+/*
+ * Whether bits stay where they are in their bytes: bit k then stands for 2^k of it, in a sum of its own that is shifted once a
+ * group. One shift a vector is what one token waits for; more tokens share it, and have no room for eight sums.
+ */
+#define stays_in_place(bits, names, tokens) (!LATHE_SIGNED_BYTES && (bits) == 1 && (names) == names_nothing && (tokens) == 1)
+
+/* Puts those sums together in the first. */
+LATHE_INLINE void add_shifted(Wholes *restrict lanes) {
+#pragma clang loop unroll(full)
+  for (int k = 1; k < 8; k++) lanes[0] += lanes[k] >> k;
+  for (int k = 1; k < 8; k++) lanes[k] = (Wholes){};
+}
+
 /* sums[t] += scale · (whole sums · input scale) + offset · Σ input */
 LATHE_INLINE void flush(
     const LatheTiles *m, size_t tile, size_t s, const float *x_scales, const float *x_sums,
@@ -123,6 +136,7 @@ LATHE_INLINE void tile_product(
     const LatheTiles *m, size_t tile, const LatheTileInputs *x, size_t first, float *out, size_t stride,
     const uint32_t bits, const int halves, const int names, const size_t tokens) {
   const size_t per_group = halves ? 2 : 1, units = m->input_group / 32;
+  const int in_place = stays_in_place(bits, names, tokens);
   const uint8_t *p = m->codes + tile * m->groups * units * 64 * bits;
   const int8_t *q = x->codes + first * m->groups * m->input_group;
   const float *scales = x->scales + first * m->groups;
@@ -135,13 +149,15 @@ LATHE_INLINE void tile_product(
 #pragma clang loop unroll(full)
   for (size_t t = 0; t < tokens; t++) sums[t] = (Floats){};
   for (size_t g = 0; g < m->groups; g++, scales += tokens) {
-    Wholes lanes[LATHE_TILE_TOKENS > 4 ? LATHE_TILE_TOKENS : 4];
+    Wholes lanes[LATHE_TILE_TOKENS > 8 ? LATHE_TILE_TOKENS : 8];
+    if (in_place) memset(lanes, 0, 8 * sizeof lanes[0]);
     begin_lanes(lanes, starts, tokens);
     starts += tokens;
     for (size_t u = 0; u < units; u++, p += 64 * bits, q += 32 * tokens) {
 #pragma clang loop unroll(full)
       for (int k = 0; k < 8; k++) {
         if (halves && k == 4) {
+          if (in_place) add_shifted(lanes);
           flush(m, tile, 2 * g, scales, x_sums, lanes, sums, tokens);
           x_sums += tokens;
           begin_lanes(lanes, starts, tokens);
@@ -149,6 +165,10 @@ LATHE_INLINE void tile_product(
         }
         /* Sums of several tokens take longer than lines come: those of the units ahead are called for early. */
         if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
+        if (in_place) {
+          lanes[k] = dot_quad(lanes[k], load_codes(p) & (uint8_t)(1 << k), q + 4 * k, 0);
+          continue;
+        }
         Codes w = names == names_patched ? patched_quad(p, k, tables, &patch) : quad(p, k, bits);
         if (names == names_table) w = table_quad(m->table, w);
         if (names == names_marked) {
@@ -161,6 +181,7 @@ LATHE_INLINE void tile_product(
       if (names == names_marked) marks += 32;
       if (names == names_patched) __builtin_prefetch(patch + LATHE_AHEAD);
     }
+    if (in_place) add_shifted(lanes);
     flush(m, tile, halves ? 2 * g + 1 : g / m->span, scales, x_sums, lanes, sums, tokens);
     x_sums += tokens;
     if (names >= names_marked && --until == 0) {
