@@ -107,7 +107,11 @@ LATHE_INLINE Wholes collect_lanes(const Wholes *lanes, const size_t t, const siz
  * Whether bits stay where they are in their bytes: bit k then stands for 2^k of it, in a sum of its own that is shifted once a
  * group. One shift a vector is what one token waits for; more tokens share it, and have no room for eight sums.
  */
+#ifdef LATHE_TOKEN_PAIRS
+#define stays_in_place(bits, names, tokens) 0
+#else
 #define stays_in_place(bits, names, tokens) (!LATHE_SIGNED_BYTES && (bits) == 1 && (names) == names_nothing && (tokens) == 1)
+#endif
 
 /* Puts those sums together in the first. */
 LATHE_INLINE void add_shifted(Wholes *restrict lanes) {
