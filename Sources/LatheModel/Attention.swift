@@ -9,6 +9,8 @@ struct TextRows {
 
   /// The positions that the last row sees.
   var end: Int { start + rows.count }
+  /// The runs those positions make.
+  var runs: Int { (end + CacheHead.run - 1) / CacheHead.run }
 }
 
 /// Causal attention of rows over their texts' caches.
@@ -43,13 +45,12 @@ struct Attention {
   }
 
   private func pieces(_ texts: [TextRows]) -> [Piece] {
-    let runs = texts.map { ($0.end + CacheHead.run - 1) / CacheHead.run }
     // A thread that goes on where it was finds the next keys fetched; several pieces for each let the faster do more.
-    let span = max(runs.reduce(0, +) * configuration.keyValueHeads / (4 * team.count), 1)
+    let span = max(texts.reduce(0) { $0 + $1.runs } * configuration.keyValueHeads / (4 * team.count), 1)
     return texts.indices.flatMap { text in
       (0..<configuration.keyValueHeads).flatMap { head in
-        stride(from: 0, to: runs[text], by: span).map {
-          Piece(text: text, head: head, runs: $0..<min($0 + span, runs[text]))
+        stride(from: 0, to: texts[text].runs, by: span).map {
+          Piece(text: text, head: head, runs: $0..<min($0 + span, texts[text].runs))
         }
       }
     }
@@ -61,8 +62,7 @@ struct Attention {
     let c = configuration, stride = (c.headDimension + 31) / 32 * 32 + 16, pieces = pieces(texts)
     var starts = [0], work = 0
     for (index, text) in texts.enumerated() {
-      let runs = (text.end + CacheHead.run - 1) / CacheHead.run
-      starts.append(starts[index] + text.rows.count * c.heads * runs * stride)
+      starts.append(starts[index] + text.rows.count * c.heads * text.runs * stride)
       work += text.end * c.queryWidth * text.rows.count
     }
     withUnsafeTemporaryAllocation(of: Float.self, capacity: starts[texts.count]) { parts in
@@ -91,7 +91,7 @@ struct Attention {
     _ queries: UnsafePointer<Float>, _ text: TextRows, _ piece: Piece, _ parts: UnsafeMutablePointer<Float>,
     _ stride: Int
   ) {
-    let c = configuration, runs = (text.end + CacheHead.run - 1) / CacheHead.run
+    let c = configuration, runs = text.runs
     let first = piece.runs.lowerBound * CacheHead.run
     kernels.attend(
       CacheQueries(
@@ -107,7 +107,7 @@ struct Attention {
     _ parts: UnsafePointer<Float>, _ text: TextRows, _ shared: Int, _ stride: Int,
     _ out: UnsafeMutablePointer<Float>
   ) {
-    let c = configuration, runs = (text.end + CacheHead.run - 1) / CacheHead.run
+    let c = configuration, runs = text.runs
     let width = text.cache.head(0).width
     for head in shared * group..<(shared + 1) * group {
       for row in 0..<text.rows.count {

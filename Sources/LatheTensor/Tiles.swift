@@ -55,18 +55,6 @@ package final class Tiles: @unchecked Sendable {
       rows: rows, columns: columns, tiling: tiling, at: parts.row(at: memory.base), extras)
   }
 
-  /// Lays a matrix out; nil where a row has no place in tiles.
-  package convenience init?(
-    rows: Int, columns: Int, tiling: Tiling, isDelicate: Bool = false, team: ThreadTeam,
-    kernels: Kernels = .best, read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool,
-    finished: @escaping @Sendable (Range<Int>) -> Void = { _ in }
-  ) {
-    self.init(
-      rows: rows, columns: columns, tiling: tiling, isDelicate: isDelicate, kernels: kernels,
-      from: TileSource(read: read, finished: finished))
-    guard layOut(team: team) else { return nil }
-  }
-
   /// Lays the matrix out, unless that is done; whoever else comes waits meanwhile.
   ///
   /// - Returns: false where a row has no place in tiles.

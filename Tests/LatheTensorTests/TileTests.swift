@@ -1,6 +1,19 @@
 import LatheTensor
 import Testing
 
+extension Tiles {
+  /// Lays a matrix out; nil where a row has no place in tiles.
+  convenience init?(
+    rows: Int, columns: Int, tiling: Tiling, isDelicate: Bool = false, team: ThreadTeam,
+    kernels: Kernels = .best, read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool
+  ) {
+    self.init(
+      rows: rows, columns: columns, tiling: tiling, isDelicate: isDelicate, kernels: kernels,
+      from: TileSource(read: read))
+    guard layOut(team: team) else { return nil }
+  }
+}
+
 /// Products of tiles against sums over the codes themselves.
 @Suite struct TileTests {
   /// A matrix as codes and parameters, and a plain product with inputs rounded as tiles round them.

@@ -384,6 +384,7 @@ LATHE_INLINE void round_weights(
       shares[i][b] = powers_of_two(load_lanes(scores + i * LATHE_CACHE_CHUNK + b * LATHE_LANES) - peaks[i], is_fine(kind));
       sum += shares[i][b];
     }
+    /* Rounded once whatever the compiler makes of it: alone and among others to the same bits. */
     sums[i] = __builtin_elementwise_fma(sum, (Lanes){} + factors[i], sums[i]);
   }
   for (size_t g = 0; g < groups; g++, out++, scales += LATHE_LANES) {
@@ -416,7 +417,7 @@ LATHE_INLINE void add_chunk(
   }
   for (size_t p = 0; p < blocks * LATHE_LANES; p += 4, rows += four) {
     for (int k = 0; k < 2; k++) {
-      __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k, 0, 2);
+      if (kind == LATHE_CACHE_int8 || k == 0) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k, 0, 2);
       const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
       for (size_t i = 0; i < n; i++) {
         upper[i][k] = dot_quad(upper[i][k], codes, w->high[i] + p, kind == LATHE_CACHE_int8);
@@ -442,27 +443,26 @@ LATHE_INLINE void weigh_chunk(
   const Lanes factors = powers_of_two(peaks - highest, 1);
   float own[LATHE_LANES];
   store_lanes(peaks, own);
-  size_t least = LATHE_CACHE_CHUNK;
+  size_t visible[LATHE_CACHE_QUERIES], least = LATHE_CACHE_CHUNK;
   for (size_t i = 0; i < n; i++) {
-    const size_t visible = seen[i] > position ? seen[i] - position : 0;
-    least = visible < least ? visible : least;
+    visible[i] = seen[i] > position ? seen[i] - position : 0;
+    least = visible[i] < least ? visible[i] : least;
   }
   if (least == LATHE_CACHE_CHUNK) {
     round_weights(kind, scores, own, factors, scales, groups, blocks, n, least, 0, rounded, sums);
     return;
   }
   for (size_t i = 0; i < n; i++) {
-    const size_t visible = seen[i] > position ? seen[i] - position : 0;
     round_weights(
-      kind, scores + i * LATHE_CACHE_CHUNK, own + i, (Lanes){} + factors[i], scales, groups, left, 1, visible, i, rounded,
-      sums + i);
+      kind, scores + i * LATHE_CACHE_CHUNK, own + i, (Lanes){} + factors[i], scales, groups, left, 1, visible[i], i,
+      rounded, sums + i);
   }
 }
 
 /*
  * Codes go chunk by chunk, so that memory is read and numbers are worked out at the same time; the scores of the next
- * chunk come before the values of this one, so that none waits for the other. Sums are relative to the highest score so
- * far. Each query sees the positions before `seen`, the last of `count` from `first` among them.
+ * chunk come before the values of this one, so that none waits for the other. Sums are relative to a peak that is raised
+ * where a score passes it by far. Each query sees the positions before `seen`, the last of `count` from `first` among them.
  */
 LATHE_INLINE void attend_codes(
     const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const Queries *q, const size_t n,
