@@ -245,7 +245,7 @@ static const struct {
   [LATHE_STORED_q6_k] = {{.bits = 6, .group = 16, .super_span = 16, .zero = 32}, read_q6_k},
   [LATHE_STORED_iq4_nl] = {{.bits = 4, .group = 32, .zero = 128, .table = iq4_table}, read_iq4_nl},
   [LATHE_STORED_iq4_xs] = {{.bits = 4, .group = 32, .super_span = 8, .zero = 128, .table = iq4_table}, read_iq4_xs},
-  [LATHE_STORED_tq1_0] = {{.bits = 2, .group = 256, .zero = 1}, read_tq1_0},
+  [LATHE_STORED_tq1_0] = {{.bits = 2, .group = 256, .zero = 1, .ternary = 1}, read_tq1_0},
   [LATHE_STORED_tq2_0] = {{.bits = 2, .group = 256, .zero = 1}, read_tq2_0},
   [LATHE_STORED_mxfp4] = {{.bits = 4, .group = 32, .zero = 128, .partial = 1, .table = e2m1_table}, read_mxfp4},
   [LATHE_STORED_nvfp4] = {{.bits = 4, .group = 16, .zero = 128, .table = e2m1_table}, read_nvfp4},

@@ -143,8 +143,12 @@ struct TileWriter {
         }
         scatter(row, scales, place, r, to: target)
       }
-      let planes = target.codes + place * (padded / 32 * 64 * tiling.bits)
-      kernels.table.pointee.pack_tile(all.codes, padded, UInt32(tiling.bits), planes)
+      let planes = target.codes + place * shape.tileBytes
+      if shape.trits {
+        kernels.table.pointee.pack_trits?(all.codes, padded, planes)
+      } else {
+        kernels.table.pointee.pack_tile(all.codes, padded, UInt32(tiling.bits), planes)
+      }
       if let patches = target.patches, let starts = extras.patchStarts, let values = all.patches {
         kernels.table.pointee.pack_patches(all.codes, values, padded, planes, patches + Int(starts[tile]))
       }

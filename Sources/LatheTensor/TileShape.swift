@@ -7,14 +7,20 @@ struct TileShape {
   let superSpan, supers: Int
   let tableSpan, tableGroups: Int
   let halves: Bool
+  /// Whether codes of three levels lie three in five bits.
+  let trits: Bool
+  /// The bytes of one tile's codes.
+  let tileBytes: Int
 
   /// The columns with what fills the last group.
   var padded: Int { groups * inputGroup }
 
   /// Nil where groups are no multiple of 16 columns, or row tables of 32.
   ///
-  /// - Parameter widest: the columns that may share an input's scale, 32 to 128.
-  init?(columns: Int, tiling: Tiling, widest: Int) {
+  /// - Parameters:
+  ///   - widest: the columns that may share an input's scale, 32 to 128.
+  ///   - kernels: those that will meet the tiles.
+  init?(columns: Int, tiling: Tiling, widest: Int, kernels: Kernels) {
     func filled(_ group: Int) -> Int { group >= columns ? (columns + 31) / 32 * 32 : group }
     let group = filled(tiling.group), shared = tiling.rowTables.map { filled($0.columns) } ?? 128
     guard group % 32 == 0 || group == 16, shared % 32 == 0, columns < 1 << 20 else { return nil }
@@ -37,13 +43,16 @@ struct TileShape {
     tableSpan = shared / inputGroup
     tableGroups = tiling.rowTables == nil ? 0 : (groups + tableSpan - 1) / tableSpan
     self.columns = columns
+    let padded = groups * inputGroup
+    trits = tiling.isTernary && !halves && padded % 128 == 0 && kernels.table.pointee.pack_trits != nil
+    tileBytes = trits ? padded / 2 * 7 : padded / 32 * 64 * tiling.bits
   }
 
   /// Where the parts of so many tiles lie; `patches` are those of all.
   func memory(tiles: Int, _ tiling: Tiling, patches: Int = 0) -> CodeMemory {
     let parameters = 16 * tiles * weightGroups
     return CodeMemory(
-      tiling, codes: tiles * padded / 32 * 64 * tiling.bits, groups: parameters,
+      tiling, codes: tiles * tileBytes, groups: parameters,
       scales: tiling.scales == .halves ? parameters : 16 * tiles * supers,
       tables: 16 * tiles * tableGroups * (tiling.rowTables?.count ?? 0), patches: patches)
   }
@@ -61,7 +70,8 @@ struct TileShape {
       minimum_codes: memory.minimumCodes, minimums: memory.minimums, zeros: memory.zeros,
       half_zeros: memory.halfZeros, zero: zero, start: isWhole ? -Int32(zero) : 0,
       has_offset: isWhole ? 0 : 1, nibbles: tiling.offsets == .nibbles ? 1 : 0, halves: halves ? 1 : 0,
-      bits: UInt32(tiling.bits), table: extras.table, row_tables: memory.tables, marks: extras.marks,
+      bits: UInt32(tiling.bits), trits: trits ? 1 : 0, table: extras.table, row_tables: memory.tables,
+      marks: extras.marks,
       patches: memory.patches, patch_starts: extras.patchStarts, table_span: tableSpan,
       table_groups: tableGroups,
       input_group: inputGroup, groups: groups, span: span, weight_groups: weightGroups, super_span: superSpan,

@@ -19,7 +19,8 @@ package final class Tiles: @unchecked Sendable {
   package let byteCount: Int
   fileprivate let kernels: Kernels
   private let memory: LargeMemory
-  private let shape: TileShape
+  /// How inputs that were rounded once meet the tiles, and those that were rounded twice: wider groups do for them.
+  private let shapes: (once: TileShape, twice: TileShape)
   private let tiling: Tiling
   private let extras: TileExtras
   private let source: Mutex<TileSource?>
@@ -27,32 +28,38 @@ package final class Tiles: @unchecked Sendable {
   private let isLaidOut = Atomic<Bool>(false)
   /// The column in each place; empty where they stand as they are.
   fileprivate var order: [Int32] { tiling.order ?? [] }
-  let layout: LatheTiles
+  private let layouts: (once: LatheTiles, twice: LatheTiles)
 
   /// Tiles of a matrix that are laid out at their second use, or by `layOut`.
   ///
   /// - Parameters:
-  ///   - isDelicate: whether the inputs have heavy tails: as few as may be share a scale.
+  ///   - isDelicate: whether the inputs have heavy tails: as few as may be share a scale, unless they are rounded twice or
+  ///     the weights err far more than inputs do.
   ///   - source: where rows come from.
   package init?(
     rows: Int, columns: Int, tiling: Tiling, isDelicate: Bool = false, kernels: Kernels = .best,
     from source: TileSource
   ) {
-    guard let shape = TileShape(columns: columns, tiling: tiling, widest: isDelicate ? 32 : 128)
+    let widest = isDelicate && !tiling.isCoarse ? 32 : 128
+    guard let once = TileShape(columns: columns, tiling: tiling, widest: widest, kernels: kernels),
+      let twice = TileShape(columns: columns, tiling: tiling, widest: 128, kernels: kernels)
     else { return nil }
     (self.rows, self.columns, self.kernels) = (rows, columns, kernels)
-    (self.shape, self.tiling) = (shape, tiling)
+    (shapes, self.tiling) = ((once, twice), tiling)
     self.source = Mutex(source)
     // What may fail is not begun in passing; patches lie among those of all tiles.
     isUsed = Atomic(!tiling.isTotal || tiling.rowTables?.hasPatches == true)
-    extras = TileExtras(tiling, rows: rows, padded: shape.padded)
-    let parts = shape.memory(tiles: (rows + 15) / 16, tiling, patches: extras.patchCount)
+    extras = TileExtras(tiling, rows: rows, padded: once.padded)
+    let parts = once.memory(tiles: (rows + 15) / 16, tiling, patches: extras.patchCount)
     byteCount = parts.byteCount
     // Address space alone: pages come with what is written to them.
     guard let memory = LargeMemory(byteCount) else { return nil }
     self.memory = memory
-    layout = shape.layout(
-      rows: rows, columns: columns, tiling: tiling, at: parts.row(at: memory.base), extras)
+    let extras = extras, row = parts.row(at: memory.base)
+    func layout(_ shape: TileShape) -> LatheTiles {
+      shape.layout(rows: rows, columns: columns, tiling: tiling, at: row, extras)
+    }
+    layouts = (layout(once), layout(twice))
   }
 
   /// Lays the matrix out, unless that is done; whoever else comes waits meanwhile.
@@ -71,8 +78,8 @@ package final class Tiles: @unchecked Sendable {
 
   private func write(_ source: TileSource, _ team: ThreadTeam) -> Bool {
     let tiles = (rows + 15) / 16, failed = Flag()
-    let target = shape.memory(tiles: tiles, tiling, patches: extras.patchCount).row(at: memory.base)
-    let writer = TileWriter(shape, tiling, extras, rows: rows, kernels)
+    let target = shapes.once.memory(tiles: tiles, tiling, patches: extras.patchCount).row(at: memory.base)
+    let writer = TileWriter(shapes.once, tiling, extras, rows: rows, kernels)
     let run = max(1, (1 << 24) / (16 * columns))
     for first in stride(from: 0, to: tiles, by: run) where !failed.isRaised {
       let count = min(run, tiles - first)
@@ -94,24 +101,24 @@ package final class Tiles: @unchecked Sendable {
     return nil
   }
 
-  /// The bytes of one tile's codes.
-  private var tileBytes: Int { layout.groups * layout.input_group / 32 * 64 * Int(layout.bits) }
+  /// The most vectors that are rounded twice: as many as a draft of four tokens verifies.
+  fileprivate var tokensRoundedTwice: Int { tiling.isCoarse ? 0 : 5 }
 
-  /// The most vectors that are rounded twice: as many as a draft of four tokens verifies, but none where weights of one
-  /// bit, or two values a row, err far more than inputs do and arithmetic binds.
-  fileprivate var tokensRoundedTwice: Int { layout.bits > 1 && layout.row_tables == nil ? 5 : 0 }
+  fileprivate func layout(_ twice: Bool) -> LatheTiles { twice ? layouts.twice : layouts.once }
 
   /// What inputs look like that these tiles meet.
-  fileprivate var inputs: InputKey {
-    InputKey(
+  fileprivate func inputs(twice: Bool) -> InputKey {
+    let layout = layout(twice)
+    return InputKey(
       columns: columns, group: layout.input_group, halves: layout.halves != 0, start: layout.start,
-      isByte: layout.bits == 8 || layout.table != nil || layout.row_tables != nil, order: order)
+      isByte: layout.bits == 8 || layout.table != nil || layout.row_tables != nil, isTwice: twice,
+      order: order)
   }
 
   fileprivate func pack(
     _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, groups: Range<Int>, to target: LatheTileInputs
   ) {
-    withUnsafePointer(to: layout) { layout in
+    withUnsafePointer(to: layout(twice)) { layout in
       withUnsafePointer(to: target) {
         kernels.table.pointee.pack_inputs(
           layout, x, tokens, twice ? 1 : 0, groups.lowerBound, groups.count, $0)
@@ -123,7 +130,7 @@ package final class Tiles: @unchecked Sendable {
   fileprivate func multiply(
     _ tiles: Range<Int>, by x: LatheTileInputs, twice: Bool, into out: UnsafeMutablePointer<Float>
   ) {
-    multiply(layout, tiles, by: x, twice: twice, into: out)
+    multiply(layout(twice), tiles, by: x, twice: twice, into: out)
   }
 
   /// The products of some tiles that are laid out in `panel` for the time being, `together` of them at a time.
@@ -131,6 +138,7 @@ package final class Tiles: @unchecked Sendable {
     _ tiles: Range<Int>, together: Int, of source: TileSource, in panel: AlignedMemory,
     by x: LatheTileInputs, twice: Bool, into out: UnsafeMutablePointer<Float>
   ) {
+    let shape = twice ? shapes.twice : shapes.once
     let target = shape.memory(tiles: together, tiling).row(at: panel.base)
     let writer = TileWriter(shape, tiling, extras, rows: rows, kernels)
     for start in stride(from: tiles.lowerBound, to: tiles.upperBound, by: together) {
@@ -143,7 +151,7 @@ package final class Tiles: @unchecked Sendable {
   }
 
   /// The bytes that so many tiles take in a panel.
-  fileprivate func panelBytes(tiles: Int) -> Int { shape.memory(tiles: tiles, tiling).byteCount }
+  fileprivate func panelBytes(tiles: Int) -> Int { shapes.once.memory(tiles: tiles, tiling).byteCount }
 
   private func multiply(
     _ layout: LatheTiles, _ tiles: Range<Int>, by x: LatheTileInputs, twice: Bool,
@@ -176,7 +184,7 @@ package final class Tiles: @unchecked Sendable {
   /// tokens after another, for the cache to hold them meanwhile. In passing, memory gives what follows one another faster.
   fileprivate func panel(threads: Int, tokens: Int, isPassing: Bool) -> Int {
     let tiles = (rows + 15) / 16
-    if tokens > 16 { return max(1, min((192 << 10) / tileBytes, tiles / (4 * threads))) }
+    if tokens > 16 { return max(1, min((192 << 10) / shapes.once.tileBytes, tiles / (4 * threads))) }
     return max(1, isPassing ? min(8, tiles / (4 * threads)) : tiles / (2 * threads))
   }
 }
@@ -186,7 +194,7 @@ private struct InputKey: Hashable {
   let columns, group: Int
   let halves: Bool
   let start: Int32
-  let isByte: Bool
+  let isByte, isTwice: Bool
   let order: [Int32]
 }
 
@@ -242,8 +250,8 @@ package final class TileInputs {
     let columns = tiles.columns, count = twice ? 2 * tokens : tokens
     let x = tiles.order.isEmpty ? x : arrange(x, tokens: tokens, tiles.order, team: team)
     reserve(count, columns: columns)
-    let groups = tiles.layout.groups, halves = tiles.layout.halves != 0 ? 2 : 1
-    let padded = groups * tiles.layout.input_group
+    let layout = tiles.layout(twice), groups = layout.groups, halves = layout.halves != 0 ? 2 : 1
+    let padded = groups * layout.input_group
     let all = LatheTileInputs(
       codes: codes.base.assumingMemoryBound(to: Int8.self),
       scales: scales.base.assumingMemoryBound(to: Float.self),
@@ -284,10 +292,12 @@ extension Tiles {
   ) {
     var first = 0
     while first < products.count {
-      let key = products[first].tiles.inputs
+      func key(_ tiles: Tiles) -> InputKey {
+        tiles.inputs(twice: steps == nil && tokens <= tiles.tokensRoundedTwice)
+      }
+      let shared = key(products[first].tiles), twice = shared.isTwice
       var end = first + 1
-      while end < products.count, products[end].tiles.inputs == key { end += 1 }
-      let twice = steps == nil && tokens <= products[first].tiles.tokensRoundedTwice
+      while end < products.count, key(products[end].tiles) == shared { end += 1 }
       let packed = inputs.pack(
         x, tokens: tokens, twice: twice, steps: steps, for: products[first].tiles, team: team)
       multiply(products[first..<end], by: packed, twice: twice, inputs: inputs, team: team)

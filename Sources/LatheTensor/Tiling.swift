@@ -60,17 +60,22 @@ public struct Tiling: Hashable, Sendable {
   package var rowTables: RowTables?
   /// The column that comes in each place, where groups are not runs of columns as they are.
   package var order: [Int32]?
+  /// Whether no code of two bits is 3: five bits hold three codes then.
+  package var isTernary = false
   /// Whether every row of every matrix has its place; else that is known when all are laid out.
   package var isTotal = false
 
   package init(
     bits: Int, group: Int, scales: Scales = .halves, offsets: Offsets, table: [UInt8]? = nil,
-    rowTables: RowTables? = nil, order: [Int32]? = nil, isTotal: Bool = false
+    rowTables: RowTables? = nil, order: [Int32]? = nil, isTernary: Bool = false, isTotal: Bool = false
   ) {
     (self.bits, self.group, self.scales) = (bits, group, scales)
     (self.offsets, self.table, self.rowTables, self.order) = (offsets, table, rowTables, order)
-    self.isTotal = isTotal
+    (self.isTernary, self.isTotal) = (isTernary, isTotal)
   }
+
+  /// Whether weights of one or two bits, or two values a row, err far more than inputs do; arithmetic binds there, too.
+  var isCoarse: Bool { bits <= 2 || rowTables != nil }
 
   var hasMinimums: Bool { offsets == .minimums || offsets == .nibbles }
 
@@ -82,6 +87,7 @@ public struct Tiling: Hashable, Sendable {
       scales: shape.super_span > 0 ? .coded(span: shape.super_span) : .halves,
       offsets: shape.nibbles != 0 ? .nibbles : shape.has_minimums != 0 ? .minimums : .constant(shape.zero),
       table: shape.table.map { Array(UnsafeBufferPointer(start: $0, count: 16)) })
+    isTernary = shape.ternary != 0
     isTotal = shape.partial == 0
   }
 }

@@ -170,7 +170,7 @@ static void tiles(void) {
   const int named = kind >= 5, marked = kind == 6, patched = kind == 7;
   if (named) m.bits = marked || patched ? 2 : 4;
   const size_t group = sizes[marked || patched ? 1 + number(5) : number(6)];
-  m.columns = 1 + number(600), m.rows = 1 + number(40), m.halves = group == 16;
+  m.columns = number(3) ? 1 + number(600) : 128 * (1 + number(5)), m.rows = 1 + number(40), m.halves = group == 16;
   size_t width = m.halves ? 32 : group % 128 == 0 ? 128 : group % 64 == 0 ? 64 : 32;
   while (width > 32 && m.columns % width) width /= 2;
   m.input_group = width, m.groups = (m.columns + width - 1) / width, m.span = m.halves ? 1 : group / width;
@@ -198,9 +198,9 @@ static void tiles(void) {
   m.table_span = 1 + number(3), m.table_groups = (m.groups + m.table_span - 1) / m.table_span;
   if (marked || patched) m.row_tables = tables;
   if (marked) m.marks = marks;
-  const int extreme = number(4) == 0;
-  uint8_t *codes = bytes(count * 16 * padded, highest[m.bits] + 1), *packed = room(count * size + 64);
-  if (extreme) memset(codes, (int)highest[m.bits], count * 16 * padded);
+  const int extreme = number(4) == 0, trits = m.bits == 2 && !named && padded % 128 == 0 && !m.halves;
+  uint8_t *codes = bytes(count * 16 * padded, trits ? 3 : highest[m.bits] + 1), *packed = room(count * size + 64);
+  if (extreme) memset(codes, trits ? 2 : (int)highest[m.bits], count * 16 * padded);
   uint8_t *values = bytes(count * 16 * padded, 256), *patches = room(count * 16 * padded + 64);
   if (patched) {
     m.patches = patches, m.patch_starts = starts;
@@ -220,7 +220,9 @@ static void tiles(void) {
     const LatheKernels *set = k ? plain : fast;
     for (size_t t = 0; t < count; t++) {
       const uint8_t *from = codes + t * 16 * padded;
-      set->pack_tile(from, padded, m.bits, packed + t * size);
+      m.trits = trits && set->pack_trits;
+      if (m.trits) set->pack_trits(from, padded, packed + t * padded / 128 * 448);
+      else set->pack_tile(from, padded, m.bits, packed + t * size);
       if (patched) set->pack_patches(from, values + t * 16 * padded, padded, packed + t * size, patches + starts[t]);
     }
     m.codes = packed;

@@ -1,5 +1,14 @@
 /* The eight vectors of a unit at once: where four neighbours lie together, sixteen bytes of four rows are turned. */
 
+/* Vector k of the unit that begins at `codes`: rows lie `columns` apart. */
+LATHE_INLINE Codes gather_quad(const uint8_t *codes, size_t columns, size_t k) {
+  const size_t together = LATHE_NEIGHBOURS, rows = LATHE_VECTOR_ROWS, parts = 16 / rows;
+  Codes q;
+  codes += k % parts * rows * columns + k / parts * together;
+  for (size_t r = 0; r < rows; r++) memcpy((uint8_t *)&q + together * r, codes + r * columns, together);
+  return q;
+}
+
 #if LATHE_NEIGHBOURS == 4
 typedef uint8_t UBytes32 __attribute__((vector_size(32)));
 typedef uint32_t Fours __attribute__((vector_size(64)));

@@ -66,6 +66,9 @@ static const LatheKernels table = {
   .pack_inputs = pack_inputs,
   .multiply_tiles = multiply_tiles,
   .pack_tile = pack_tile,
+#ifdef LATHE_OWN_TRITS
+  .pack_trits = pack_trits,
+#endif
   .pack_patches = pack_patches,
   .decode_lookup = decode_lookup,
   .dot_lookup = dot_lookup,

@@ -72,13 +72,13 @@ LATHE_INLINE Codes patched_quad(const uint8_t *p, const int k, const uint8_t *ta
 #endif
 
 /* What stands for codes. */
-enum { names_nothing, names_table, names_marked, names_patched };
+enum { names_nothing, names_table, names_marked, names_patched, names_trits };
 
 #ifdef LATHE_TOKEN_PAIRS
 #include "tile_pairs.h"
 #else
 /* Sums that are kept apart: one alone would wait for itself. */
-#define lane_parts(tokens) ((tokens) == 1 ? 4 : (tokens) == 2 ? 2 : 1)
+#define lane_parts(tokens) ((tokens) == 1 ? 4 : (tokens) == 2 ? 4 : (tokens) == 4 ? 2 : 1)
 
 LATHE_INLINE void begin_lanes(Wholes *restrict lanes, const int32_t *starts, const size_t tokens) {
 #pragma clang loop unroll(full)
@@ -104,20 +104,23 @@ LATHE_INLINE Wholes collect_lanes(const Wholes *lanes, const size_t t, const siz
 #endif
 
 /*
- * Whether bits stay where they are in their bytes: bit k then stands for 2^k of it, in a sum of its own that is shifted once a
- * group. One shift a vector is what one token waits for; more tokens share it, and have no room for eight sums.
+ * Whether codes of one or two bits stay where they are in their bytes: one that begins at bit k then stands for 2^k of it, in a
+ * sum of its own that is shifted once a group. One shift a vector is what one token waits for; more tokens share it, and
+ * have no room for as many sums.
  */
 #ifdef LATHE_TOKEN_PAIRS
 #define stays_in_place(bits, names, tokens) 0
 #else
-#define stays_in_place(bits, names, tokens) (!LATHE_SIGNED_BYTES && (bits) == 1 && (names) == names_nothing && (tokens) == 1)
+#define stays_in_place(bits, names, tokens) \
+  (!LATHE_SIGNED_BYTES && (bits) <= 2 && (names) == names_nothing && (tokens) == 1)
 #endif
 
 /* Puts those sums together in the first. */
-LATHE_INLINE void add_shifted(Wholes *restrict lanes) {
+LATHE_INLINE void add_shifted(Wholes *restrict lanes, const int bits) {
 #pragma clang loop unroll(full)
-  for (int k = 1; k < 8; k++) lanes[0] += lanes[k] >> k;
-  for (int k = 1; k < 8; k++) lanes[k] = (Wholes){};
+  for (int k = 1; k < 8 / bits; k++) lanes[0] += lanes[k] >> (k * bits);
+#pragma clang loop unroll(full)
+  for (int k = 1; k < 8 / bits; k++) lanes[k] = (Wholes){};
 }
 
 /* sums[t] += scale · (whole sums · input scale) + offset · Σ input */
@@ -135,10 +138,17 @@ LATHE_INLINE void flush(
   for (size_t t = 0; t < tokens; t++) sums[t] += offset * x_sums[t];
 }
 
+#ifdef LATHE_OWN_TRITS
+#include "tile_trits.h"
+#endif
+
 /* One tile and `tokens` inputs. */
 LATHE_INLINE void tile_product(
     const LatheTiles *m, size_t tile, const LatheTileInputs *x, size_t first, float *out, size_t stride,
     const uint32_t bits, const int halves, const int names, const size_t tokens) {
+#ifdef LATHE_OWN_TRITS
+  if (names == names_trits) return trit_product(m, tile, x, first, out, stride, tokens);
+#endif
   const size_t per_group = halves ? 2 : 1, units = m->input_group / 32;
   const int in_place = stays_in_place(bits, names, tokens);
   const uint8_t *p = m->codes + tile * m->groups * units * 64 * bits;
@@ -161,7 +171,7 @@ LATHE_INLINE void tile_product(
 #pragma clang loop unroll(full)
       for (int k = 0; k < 8; k++) {
         if (halves && k == 4) {
-          if (in_place) add_shifted(lanes);
+          if (in_place) add_shifted(lanes, (int)bits);
           flush(m, tile, 2 * g, scales, x_sums, lanes, sums, tokens);
           x_sums += tokens;
           begin_lanes(lanes, starts, tokens);
@@ -170,7 +180,9 @@ LATHE_INLINE void tile_product(
         /* Sums of several tokens take longer than lines come: those of the units ahead are called for early. */
         if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
         if (in_place) {
-          lanes[k] = dot_quad(lanes[k], load_codes(p) & (uint8_t)(1 << k), q + 4 * k, 0);
+          const int share = 8 / (int)bits, at = k % share;
+          const Codes own = load_codes(p + 64 * (k / share)) & (uint8_t)(((1 << bits) - 1) << (at * (int)bits));
+          lanes[at] = dot_quad(lanes[at], own, q + 4 * k, 0);
           continue;
         }
         Codes w = names == names_patched ? patched_quad(p, k, tables, &patch) : quad(p, k, bits);
@@ -185,7 +197,7 @@ LATHE_INLINE void tile_product(
       if (names == names_marked) marks += 32;
       if (names == names_patched) __builtin_prefetch(patch + LATHE_AHEAD);
     }
-    if (in_place) add_shifted(lanes);
+    if (in_place) add_shifted(lanes, (int)bits);
     flush(m, tile, halves ? 2 * g + 1 : g / m->span, scales, x_sums, lanes, sums, tokens);
     x_sums += tokens;
     if (names >= names_marked && --until == 0) {
@@ -241,6 +253,9 @@ LATHE_TILES_FUNCTION(tiles_table, 4, 0, names_table)
 LATHE_TILES_FUNCTION(tiles_table_halves, 4, 1, names_table)
 LATHE_TILES_FUNCTION(tiles_marked, 2, 0, names_marked)
 LATHE_TILES_FUNCTION(tiles_patched, 2, 0, names_patched)
+#ifdef LATHE_OWN_TRITS
+LATHE_TILES_FUNCTION(tiles_trits, 2, 0, names_trits)
+#endif
 
 static void multiply_tiles(
     const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) {
@@ -248,6 +263,9 @@ static void multiply_tiles(
   static const Function whole[] = {tiles_1, tiles_2, tiles_3, tiles_4, tiles_5, tiles_6, tiles_7, tiles_8, tiles_table};
   static const Function half[] = {tiles_1_halves, tiles_2_halves, tiles_3_halves, tiles_4_halves,    tiles_5_halves,
                                   tiles_6_halves, tiles_7_halves, tiles_8_halves, tiles_table_halves};
+#ifdef LATHE_OWN_TRITS
+  if (m->trits) return tiles_trits(m, first, count, x, out, stride);
+#endif
   if (m->row_tables) return (m->patches ? tiles_patched : tiles_marked)(m, first, count, x, out, stride);
   const size_t index = m->table ? 8 : m->bits - 1;
   (m->halves ? half : whole)[index](m, first, count, x, out, stride);

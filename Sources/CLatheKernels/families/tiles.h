@@ -99,6 +99,8 @@ LATHE_INLINE const uint8_t *row_tables(const LatheTiles *m, size_t tile, size_t 
   return m->row_tables + (tile * m->table_groups + group) * (m->marks ? 128 : 64);
 }
 
+#include "gather.h"
+
 #ifndef LATHE_OWN_DOT_QUAD
 /* The codes of a unit, vector by vector: bits come from the planes one after another. */
 static void read_planes(const uint8_t *p, const uint32_t bits, uint8_t codes[8][64]) {
@@ -287,17 +289,6 @@ static void pack_inputs(
     }
   }
 }
-
-/* Vector k of the unit that begins at `codes`: rows lie `columns` apart. */
-LATHE_INLINE Codes gather_quad(const uint8_t *codes, size_t columns, size_t k) {
-  const size_t together = LATHE_NEIGHBOURS, rows = LATHE_VECTOR_ROWS, parts = 16 / rows;
-  Codes q;
-  codes += k % parts * rows * columns + k / parts * together;
-  for (size_t r = 0; r < rows; r++) memcpy((uint8_t *)&q + together * r, codes + r * columns, together);
-  return q;
-}
-
-#include "gather.h"
 
 /* Planes of `bits` bits, as pack_tile has them. */
 LATHE_INLINE void pack_planes(

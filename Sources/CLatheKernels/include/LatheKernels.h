@@ -131,6 +131,8 @@ typedef struct {
   int has_minimums;
   /// Scales' and minimums' codes share bytes.
   int nibbles;
+  /// Whether no code of two bits can be 3.
+  int ternary;
   /// A scale may not fit binary16.
   int partial;
   /// Sixteen entries that codes name, 128 above their values.
@@ -166,6 +168,8 @@ typedef struct {
   /// Whether a weight group is half an input group: 16 columns of 32.
   int halves;
   uint32_t bits;
+  /// Whether codes of two bits, none of which is 3, lie as `pack_trits` puts them; columns fill 128 then.
+  int trits;
   /// Sixteen bytes, or null.
   const uint8_t *_Nullable table;
   /// For codes of two bits: four bytes for each row and `table_span` input groups, tile by tile, group by group; where
@@ -311,6 +315,9 @@ typedef struct {
   /// Sixteen rows of `columns` codes, a byte each, to a tile's planes; columns are a multiple of 32.
   void (*_Nonnull pack_tile)(
     const uint8_t *_Nonnull codes, size_t columns, uint32_t bits, uint8_t *_Nonnull out);
+  /// Sixteen rows of `columns` codes from 0 to 2, a byte each, to 3.5 bytes a column; columns are a multiple of 128. Null in
+  /// sets that have them in planes of two bits.
+  void (*_Nullable pack_trits)(const uint8_t *_Nonnull codes, size_t columns, uint8_t *_Nonnull out);
   /// The bytes of `values` whose codes have the second bit set, as a tile meets them; shaped as for `pack_tile`, whose
   /// planes may be rewritten.
   void (*_Nonnull pack_patches)(

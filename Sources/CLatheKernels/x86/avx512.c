@@ -112,6 +112,19 @@ static inline __attribute__((always_inline)) int load_word(const int8_t *x) {
 #define table_quad(table, w) \
   ((Codes)_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(table))), (__m512i)(w)))
 
+#define LATHE_OWN_TRITS
+/* A digit of 0 to 26 at each place, and 32 above it: the permutation looks at six bits. */
+#define trit_quad(j, w) ((Codes)_mm512_permutexvar_epi8((__m512i)(w), _mm512_loadu_si512(trit_digits[j])))
+#define NINE(a, b, c) a, a, a, b, b, b, c, c, c
+#define THRICE(...) __VA_ARGS__, __VA_ARGS__, __VA_ARGS__
+#define TWICE(...) {__VA_ARGS__, 0, 0, 0, 0, 0, __VA_ARGS__}
+static const uint8_t trit_digits[3][64] = {
+  TWICE(THRICE(0, 1, 2, 0, 1, 2, 0, 1, 2)), TWICE(THRICE(NINE(0, 1, 2))),
+  TWICE(NINE(0, 0, 0), NINE(1, 1, 1), NINE(2, 2, 2))};
+#undef NINE
+#undef THRICE
+#undef TWICE
+
 #define LATHE_OWN_ROW_TABLES
 /* A row's four entries, and its second four 64 above them: the tables of sixteen rows are one or two registers. */
 #define row_table_quad(tables, w, marks, k)                                                                      \

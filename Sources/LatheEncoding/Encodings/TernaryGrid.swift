@@ -55,7 +55,8 @@ public struct TernaryGrid: Grid {
   }
 
   public func tiling(of matrix: EncodedMatrix) -> Tiling? {
-    Tiling(bits: 2, group: groupSize ?? matrix.columns, offsets: .constant(1), isTotal: true)
+    Tiling(
+      bits: 2, group: groupSize ?? matrix.columns, offsets: .constant(1), isTernary: true, isTotal: true)
   }
 
   public func readCodes(
