@@ -4,7 +4,7 @@ internal import Synchronization
 /// A weight matrix in tiles of sixteen rows, laid out for products with inputs rounded to bytes.
 ///
 /// The values are those of the matrix it was made of; inputs are rounded to a signed byte each, with a scale for each 32,
-/// 64 or 128 of them. Where weights come from memory, a few vectors take no longer twice: they are rounded, and what
+/// 64 or 128 of them, which for 32 is a power of two: sums are many there, and need not be multiplied by it. Where weights come from memory, a few vectors take no longer twice: they are rounded, and what
 /// rounding left is rounded too, which leaves a hundredth of the error. A vector's products depend on
 /// no other one, but on whether more than five come together.
 ///
@@ -256,7 +256,8 @@ package final class TileInputs {
       codes: codes.base.assumingMemoryBound(to: Int8.self),
       scales: scales.base.assumingMemoryBound(to: Float.self),
       sums: sums.base.assumingMemoryBound(to: Float.self),
-      starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps, tokens: count)
+      starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps,
+      binary: steps == nil && !twice && layout.input_group == 32 ? 1 : 0, tokens: count)
     if count * columns < 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
       return all
@@ -274,7 +275,8 @@ package final class TileInputs {
         to: LatheTileInputs(
           codes: all.codes + t * padded, scales: all.scales + t * groups,
           sums: all.sums + t * groups * halves,
-          starts: all.starts + t * groups * halves, steps: steps.map { $0 + t }, tokens: range.count))
+          starts: all.starts + t * groups * halves, steps: steps.map { $0 + t }, binary: all.binary,
+          tokens: range.count))
     }
     return all
   }

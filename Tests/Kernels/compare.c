@@ -211,7 +211,7 @@ static void tiles(void) {
   }
   float *x = reals(tokens * m.columns, 3), *steps = room(4 * tokens), *out[2];
   /* Inputs may be whole multiples of a step for each vector. */
-  const int stepped = !twice && number(4) == 0;
+  const int stepped = !twice && number(4) == 0, binary = !twice && !stepped && number(2);
   for (size_t i = 0; stepped && i < tokens * m.columns; i++) {
     steps[i / m.columns] = .001f * (float)(1 + i / m.columns);
     x[i] = steps[i / m.columns] * (float)((int)number(255) - 127);
@@ -228,7 +228,7 @@ static void tiles(void) {
     m.codes = packed;
     const LatheTileInputs inputs = {
       room(tokens * padded), room(4 * tokens * m.groups), room(8 * tokens * m.groups), room(8 * tokens * m.groups),
-      stepped ? steps : 0, tokens};
+      stepped ? steps : 0, binary, tokens};
     set->pack_inputs(&m, x, twice ? tokens / 2 : tokens, twice, 0, m.groups, &inputs);
     out[k] = room(4 * tokens * m.rows + 4);
     /* Sums may cancel: none needs to be nearer than to 1. */

@@ -17,8 +17,9 @@ LATHE_INLINE void begin_lanes(Wholes *restrict lanes, const int32_t *starts, con
 
 /* Adds the products of vector k of a unit, whose inputs begin at q. */
 LATHE_INLINE void meet_inputs(
-    Wholes *restrict lanes, const Codes w, const int8_t *q, const int k, const int is_byte, const size_t tokens) {
-  q += (size_t)k / 2 * 8 * tokens;
+    Wholes *restrict lanes, const Codes w, const int8_t *q, const int k, const int is_byte, const size_t tokens,
+    const size_t pitch) {
+  q += (size_t)k / 2 * 8 * pitch;
 #pragma clang loop unroll(full)
   for (size_t p = 0; p < (tokens + 1) / 2; p++) {
     const size_t lane = tokens > 2 ? 2 * p + (size_t)k % 2 : (size_t)k % 4;

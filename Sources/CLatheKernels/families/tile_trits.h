@@ -16,37 +16,45 @@ LATHE_INLINE Codes block_quad(const uint8_t *p, const int k, Codes *tops) {
   return shifted(v, 5, 3);
 }
 
-/* One tile and `tokens` inputs, whose groups are one, two or four units. */
+/* As `tile_product`; the groups of inputs are one, two or four units. */
 LATHE_INLINE void trit_product(
-    const LatheTiles *m, size_t tile, const LatheTileInputs *x, size_t first, float *out, size_t stride,
-    const size_t tokens) {
+    const LatheTiles *m, size_t tile, const TileScales *ready, const LatheTileInputs *x, size_t first, size_t skipped,
+    float *out, size_t stride, const size_t tokens, const size_t pitch, const size_t tiles) {
   const size_t units = m->input_group / 32, blocks = m->groups * units / 4;
   const uint8_t *p = m->codes + tile * blocks * 448;
-  const int8_t *q = x->codes + first * m->groups * m->input_group;
-  const float *scales = x->scales + first * m->groups, *x_sums = x->sums + first * m->groups;
-  const int32_t *starts = x->starts + first * m->groups;
-  size_t group = 0, begun = 0;
-  Floats sums[LATHE_TILE_TOKENS];
+  TokenRun run = token_run(m, x, first, skipped, 1);
+  ScalePlace scales = first_scales(m);
+  size_t begun = 0;
+  TileSums sums[LATHE_TILES_TOGETHER];
+  TileLanes lanes[LATHE_TILES_TOGETHER];
 #pragma clang loop unroll(full)
-  for (size_t t = 0; t < tokens; t++) sums[t] = (Floats){};
-  Wholes lanes[LATHE_TILE_TOKENS > 8 ? LATHE_TILE_TOKENS : 8];
-  for (size_t b = 0; b < blocks; b++, p += 448) {
-    Codes tops = {};
+  for (size_t i = 0; i < tiles; i++) {
+#pragma clang loop unroll(full)
+    for (size_t t = 0; t < tokens; t++) sums[i][t] = (Floats){};
+  }
+  for (size_t b = 0; b < blocks; b++, p += 448, run.codes += 128 * pitch) {
+    Codes tops[LATHE_TILES_TOGETHER] = {};
 #pragma clang loop unroll(full)
     for (int k = 0; k < 32; k++) {
-      if (k % 8 == 0 && begun == 0) begin_lanes(lanes, starts, tokens);
-      if (k % 4 == 0 && k < 28) __builtin_prefetch(p + LATHE_AHEAD + 16 * k);
-      meet_inputs(lanes, block_quad(p, k, &tops), q + 32 * tokens * (size_t)(k / 8), k % 8, 0, tokens);
+      const int8_t *q = run.codes + 32 * pitch * (size_t)(k / 8);
+      Codes w[LATHE_TILES_TOGETHER];
+#pragma clang loop unroll(full)
+      for (size_t i = 0; i < tiles; i++) {
+        const uint8_t *from = p + i * blocks * 448;
+        if (k % 8 == 0 && begun == 0) begin_lanes(lanes[i], run.starts, tokens);
+        if (k % 4 == 0 && k < 28) __builtin_prefetch(from + LATHE_AHEAD + 16 * k);
+        w[i] = block_quad(from, k, &tops[i]);
+      }
+      meet_inputs(lanes, w, q, k % 8, 0, tokens, pitch, tiles);
       if (k % 8 == 7 && ++begun == units) {
-        flush(m, tile, group / m->span, scales, x_sums, lanes, sums, tokens);
-        begun = 0, group++, starts += tokens, scales += tokens, x_sums += tokens;
+        flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles);
+        step_scales(m, &scales);
+        begun = 0, run.starts += pitch, run.scales += pitch, run.sums += pitch;
       }
     }
-    q += 128 * tokens;
   }
-  const size_t rows = m->rows - 16 * tile < 16 ? m->rows - 16 * tile : 16;
 #pragma clang loop unroll(full)
-  for (size_t t = 0; t < tokens; t++) memcpy(out + (first + t) * stride + 16 * tile, &sums[t], rows * sizeof(float));
+  for (size_t i = 0; i < tiles; i++) put_sums(m, tile + i, sums[i], tokens, out + (first + skipped) * stride, stride);
 }
 
 /* One tile of codes 0 to 2, a byte each, sixteen rows of `columns` (a multiple of 128). */

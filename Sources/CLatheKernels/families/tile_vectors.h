@@ -74,6 +74,15 @@ LATHE_INLINE Codes patched_quad(const uint8_t *p, const int k, const uint8_t *ta
 /* What stands for codes. */
 enum { names_nothing, names_table, names_marked, names_patched, names_trits };
 
+/* Two tiles meet half a run of tokens, where a set wants it: an input that was loaded serves both. */
+#ifndef LATHE_TILES_TOGETHER
+#define LATHE_TILES_TOGETHER 1
+#endif
+
+/* The whole sums of a tile: a vector for each token, and more where one would wait for itself. */
+typedef Wholes TileLanes[LATHE_TILE_TOKENS > 8 ? LATHE_TILE_TOKENS : 8];
+typedef Floats TileSums[LATHE_TILE_TOKENS];
+
 #ifdef LATHE_TOKEN_PAIRS
 #include "tile_pairs.h"
 #else
@@ -85,13 +94,17 @@ LATHE_INLINE void begin_lanes(Wholes *restrict lanes, const int32_t *starts, con
   for (size_t t = 0; t < tokens * lane_parts(tokens); t++) lanes[t] = (Wholes){} + (t < tokens ? starts[t] : 0);
 }
 
-/* Adds the products of vector k of a unit, whose inputs begin at q. */
+/* Adds the products of vector k of a unit of each tile; inputs begin at q, those of `pitch` tokens beside each other. */
 LATHE_INLINE void meet_inputs(
-    Wholes *restrict lanes, const Codes w, const int8_t *q, const int k, const int is_byte, const size_t tokens) {
+    TileLanes *restrict lanes, const Codes *w, const int8_t *q, const int k, const int is_byte, const size_t tokens,
+    const size_t pitch, const size_t tiles) {
   const size_t part = (size_t)k % lane_parts(tokens) * tokens;
 #pragma clang loop unroll(full)
   for (size_t t = 0; t < tokens; t++) {
-    lanes[part + t] = dot_quad(lanes[part + t], w, q + 4 * ((size_t)k * tokens + t), is_byte);
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < tiles; i++) {
+      lanes[i][part + t] = dot_quad(lanes[i][part + t], w[i], q + 4 * ((size_t)k * pitch + t), is_byte);
+    }
   }
 }
 
@@ -123,118 +136,225 @@ LATHE_INLINE void add_shifted(Wholes *restrict lanes, const int bits) {
   for (int k = 1; k < 8 / bits; k++) lanes[k] = (Wholes){};
 }
 
-/* sums[t] += scale · (whole sums · input scale) + offset · Σ input */
+/* What some tokens' products with a tile need of them: those before them, and how many lie together. */
+typedef struct {
+  const int8_t *codes;
+  const float *scales, *sums;
+  const int32_t *starts;
+  int binary;
+} TokenRun;
+
+/* The run of tokens that begins at number `first`, of which those before `skipped` are not met. */
+LATHE_INLINE TokenRun token_run(
+    const LatheTiles *m, const LatheTileInputs *x, size_t first, size_t skipped, const size_t per_group) {
+  return (TokenRun){
+    x->codes + first * m->groups * m->input_group + LATHE_NEIGHBOURS * skipped, x->scales + first * m->groups + skipped,
+    x->sums + first * m->groups * per_group + skipped, x->starts + first * m->groups * per_group + skipped,
+    x->binary};
+}
+
+/* The weight group that is met, the run of groups it belongs to, and what is left of both. */
+typedef struct {
+  size_t s, super, left, super_left;
+} ScalePlace;
+
+LATHE_INLINE ScalePlace first_scales(const LatheTiles *m) { return (ScalePlace){0, 0, m->span, m->super_span}; }
+
+/* Goes on after a weight group's part of an input group. */
+LATHE_INLINE void step_scales(const LatheTiles *m, ScalePlace *place) {
+  if (--place->left) return;
+  place->s++, place->left = m->span;
+  if (--place->super_left) return;
+  place->super++, place->super_left = m->super_span;
+}
+
+/*
+ * sums[t] += scale · (whole sums · input scale) + offset · Σ input, with a weight group's scales: those that are `ready` for
+ * each tile, or as they are stored. The tiles' sums go together: a branch for each would tear the products before it apart.
+ */
 LATHE_INLINE void flush(
-    const LatheTiles *m, size_t tile, size_t s, const float *x_scales, const float *x_sums,
-    const Wholes *restrict lanes, Floats *restrict sums, const size_t tokens) {
-  Floats scale, offset;
-  tile_scales(m, tile, s, &scale, &offset);
+    const LatheTiles *m, size_t tile, const TileScales *ready, const ScalePlace *place, const TokenRun *run,
+    TileLanes *restrict lanes, TileSums *restrict sums, const size_t tokens, const size_t tiles) {
+  TileScales own[LATHE_TILES_TOGETHER];
 #pragma clang loop unroll(full)
-  for (size_t t = 0; t < tokens; t++) {
-    sums[t] += __builtin_convertvector(collect_lanes(lanes, t, tokens), Floats) * x_scales[t] * scale;
+  for (size_t i = 0; i < tiles; i++) {
+    own[i] = ready ? ready[i * m->weight_groups + place->s] : group_scales(m, tile + i, place->s, place->super);
+  }
+  if (run->binary) {
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < tiles * tokens; i++) {
+      const Floats sum = (Floats)collect_lanes(lanes[i / tokens], i % tokens, tokens) - run->scales[i % tokens];
+      sums[i / tokens][i % tokens] += sum * own[i / tokens].scale;
+    }
+  } else {
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < tiles * tokens; i++) {
+      const Floats sum = __builtin_convertvector(collect_lanes(lanes[i / tokens], i % tokens, tokens), Floats);
+      sums[i / tokens][i % tokens] += sum * run->scales[i % tokens] * own[i / tokens].scale;
+    }
   }
   if (!m->has_offset) return;
 #pragma clang loop unroll(full)
-  for (size_t t = 0; t < tokens; t++) sums[t] += offset * x_sums[t];
+  for (size_t i = 0; i < tiles * tokens; i++) {
+    sums[i / tokens][i % tokens] += own[i / tokens].offset * run->sums[i % tokens];
+  }
+}
+
+/* Where one tile's parts are read. */
+typedef struct {
+  const uint8_t *p, *tables, *patch;
+} TilePlaces;
+
+/* Sixteen rows' products with some tokens, to where they belong. */
+LATHE_INLINE void put_sums(
+    const LatheTiles *m, size_t tile, const Floats *sums, const size_t tokens, float *out, size_t stride) {
+  const size_t rows = m->rows - 16 * tile < 16 ? m->rows - 16 * tile : 16;
+#pragma clang loop unroll(full)
+  for (size_t t = 0; t < tokens; t++) {
+    /* A copy, so that sums themselves need no memory. */
+    const Floats sum = sums[t];
+    memcpy(out + t * stride + 16 * tile, &sum, rows * sizeof(float));
+  }
 }
 
 #ifdef LATHE_OWN_TRITS
 #include "tile_trits.h"
 #endif
 
-/* One tile and `tokens` inputs. */
+/* `tiles` tiles and `tokens` inputs of the `pitch` that lie together, after the first `skipped` of them. */
 LATHE_INLINE void tile_product(
-    const LatheTiles *m, size_t tile, const LatheTileInputs *x, size_t first, float *out, size_t stride,
-    const uint32_t bits, const int halves, const int names, const size_t tokens) {
+    const LatheTiles *m, size_t tile, const TileScales *ready, const LatheTileInputs *x, size_t first, size_t skipped,
+    float *out, size_t stride, const uint32_t bits, const int halves, const int names, const size_t tokens,
+    const size_t pitch, const size_t tiles) {
 #ifdef LATHE_OWN_TRITS
-  if (names == names_trits) return trit_product(m, tile, x, first, out, stride, tokens);
+  if (names == names_trits) return trit_product(m, tile, ready, x, first, skipped, out, stride, tokens, pitch, tiles);
 #endif
   const size_t per_group = halves ? 2 : 1, units = m->input_group / 32;
   const int in_place = stays_in_place(bits, names, tokens);
-  const uint8_t *p = m->codes + tile * m->groups * units * 64 * bits;
-  const int8_t *q = x->codes + first * m->groups * m->input_group;
-  const float *scales = x->scales + first * m->groups;
-  const int32_t *starts = x->starts + first * m->groups * per_group;
-  const float *x_sums = x->sums + first * m->groups * per_group;
-  const uint8_t *marks = m->marks, *patch = names == names_patched ? m->patches + m->patch_starts[tile] : 0;
-  const uint8_t *tables = names >= names_marked ? row_tables(m, tile, 0) : 0;
-  size_t until = m->table_span;
-  Floats sums[LATHE_TILE_TOKENS];
+  TokenRun run = token_run(m, x, first, skipped, per_group);
+  TilePlaces place[LATHE_TILES_TOGETHER];
+  TileSums sums[LATHE_TILES_TOGETHER];
 #pragma clang loop unroll(full)
-  for (size_t t = 0; t < tokens; t++) sums[t] = (Floats){};
-  for (size_t g = 0; g < m->groups; g++, scales += tokens) {
-    Wholes lanes[LATHE_TILE_TOKENS > 8 ? LATHE_TILE_TOKENS : 8];
-    if (in_place) memset(lanes, 0, 8 * sizeof lanes[0]);
-    begin_lanes(lanes, starts, tokens);
-    starts += tokens;
-    for (size_t u = 0; u < units; u++, p += 64 * bits, q += 32 * tokens) {
+  for (size_t i = 0; i < tiles; i++) {
+    place[i].p = m->codes + (tile + i) * m->groups * units * 64 * bits;
+    place[i].patch = names == names_patched ? m->patches + m->patch_starts[tile + i] : 0;
+    place[i].tables = names >= names_marked ? row_tables(m, tile + i, 0) : 0;
+#pragma clang loop unroll(full)
+    for (size_t t = 0; t < tokens; t++) sums[i][t] = (Floats){};
+  }
+  const uint8_t *marks = m->marks;
+  size_t until = m->table_span;
+  ScalePlace scales = first_scales(m);
+  for (size_t g = 0; g < m->groups; g++, run.scales += pitch) {
+    TileLanes lanes[LATHE_TILES_TOGETHER];
+    if (in_place) memset(lanes[0], 0, 8 * sizeof lanes[0][0]);
+#pragma clang loop unroll(full)
+    for (size_t i = 0; i < tiles; i++) begin_lanes(lanes[i], run.starts, tokens);
+    run.starts += pitch;
+    for (size_t u = 0; u < units; u++, run.codes += 32 * pitch) {
 #pragma clang loop unroll(full)
       for (int k = 0; k < 8; k++) {
         if (halves && k == 4) {
-          if (in_place) add_shifted(lanes, (int)bits);
-          flush(m, tile, 2 * g, scales, x_sums, lanes, sums, tokens);
-          x_sums += tokens;
-          begin_lanes(lanes, starts, tokens);
-          starts += tokens;
+          if (in_place) add_shifted(lanes[0], (int)bits);
+          flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles);
+#pragma clang loop unroll(full)
+          for (size_t i = 0; i < tiles; i++) begin_lanes(lanes[i], run.starts, tokens);
+          step_scales(m, &scales);
+          run.sums += pitch, run.starts += pitch;
         }
-        /* Sums of several tokens take longer than lines come: those of the units ahead are called for early. */
-        if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
-        if (in_place) {
-          const int share = 8 / (int)bits, at = k % share;
-          const Codes own = load_codes(p + 64 * (k / share)) & (uint8_t)(((1 << bits) - 1) << (at * (int)bits));
-          lanes[at] = dot_quad(lanes[at], own, q + 4 * k, 0);
-          continue;
+        Codes w[LATHE_TILES_TOGETHER];
+#pragma clang loop unroll(full)
+        for (size_t i = 0; i < tiles; i++) {
+          const uint8_t *p = place[i].p;
+          /* Sums of several tokens take longer than lines come: those of the units ahead are called for early. */
+          if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
+          if (in_place) {
+            const int share = 8 / (int)bits, from = k % share * (int)bits;
+            const Codes own = load_codes(p + 64 * (k / share)) & (uint8_t)(((1 << bits) - 1) << from);
+            lanes[0][k % share] = dot_quad(lanes[0][k % share], own, run.codes + 4 * k, 0);
+            continue;
+          }
+          w[i] = names == names_patched ? patched_quad(p, k, place[i].tables, &place[i].patch) : quad(p, k, bits);
+          if (names == names_table) w[i] = table_quad(m->table, w[i]);
+          if (names == names_marked) {
+            const uint8_t *columns = marks + k / (16 / LATHE_VECTOR_ROWS) * LATHE_NEIGHBOURS;
+            w[i] = row_table_quad(place[i].tables, w[i], columns, k);
+          }
+          if (names != names_nothing && LATHE_SIGNED_BYTES) w[i] ^= (uint8_t)128;
         }
-        Codes w = names == names_patched ? patched_quad(p, k, tables, &patch) : quad(p, k, bits);
-        if (names == names_table) w = table_quad(m->table, w);
-        if (names == names_marked) {
-          const uint8_t *own = marks + k / (16 / LATHE_VECTOR_ROWS) * LATHE_NEIGHBOURS;
-          w = row_table_quad(tables, w, own, k);
-        }
-        if (names != names_nothing && LATHE_SIGNED_BYTES) w ^= (uint8_t)128;
-        meet_inputs(lanes, w, q, k, bits == 8 || names != names_nothing, tokens);
+        if (in_place) continue;
+        meet_inputs(lanes, w, run.codes, k, bits == 8 || names != names_nothing, tokens, pitch, tiles);
       }
       if (names == names_marked) marks += 32;
-      if (names == names_patched) __builtin_prefetch(patch + LATHE_AHEAD);
+#pragma clang loop unroll(full)
+      for (size_t i = 0; i < tiles; i++) {
+        place[i].p += 64 * bits;
+        if (names == names_patched) __builtin_prefetch(place[i].patch + LATHE_AHEAD);
+      }
     }
-    if (in_place) add_shifted(lanes, (int)bits);
-    flush(m, tile, halves ? 2 * g + 1 : g / m->span, scales, x_sums, lanes, sums, tokens);
-    x_sums += tokens;
+    if (in_place) add_shifted(lanes[0], (int)bits);
+    flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles);
+    step_scales(m, &scales);
+    run.sums += pitch;
     if (names >= names_marked && --until == 0) {
-      tables += names == names_marked ? 128 : 64;
-      __builtin_prefetch(tables + LATHE_AHEAD / 4);
-      if (names == names_marked) __builtin_prefetch(tables + LATHE_AHEAD / 4 + 64);
+#pragma clang loop unroll(full)
+      for (size_t i = 0; i < tiles; i++) {
+        place[i].tables += names == names_marked ? 128 : 64;
+        __builtin_prefetch(place[i].tables + LATHE_AHEAD / 4);
+        if (names == names_marked) __builtin_prefetch(place[i].tables + LATHE_AHEAD / 4 + 64);
+      }
       until = m->table_span;
     }
   }
-  const size_t rows = m->rows - 16 * tile < 16 ? m->rows - 16 * tile : 16;
 #pragma clang loop unroll(full)
-  for (size_t t = 0; t < tokens; t++) memcpy(out + (first + t) * stride + 16 * tile, &sums[t], rows * sizeof(float));
+  for (size_t i = 0; i < tiles; i++) put_sums(m, tile + i, sums[i], tokens, out + (first + skipped) * stride, stride);
 }
 
-#define LATHE_TILES_FUNCTION(name, bits, halves, names)                                                  \
-  static void name(                                                                                          \
-      const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) { \
-    for (size_t done = 0, now; done < x->tokens; done += now) {                                              \
-      now = tile_tokens(x->tokens - done);                                                                   \
-      for (size_t tile = first; tile < first + count; tile++) {                                              \
-        switch (now) {                                                                                       \
-          case 1: tile_product(m, tile, x, done, out, stride, bits, halves, names, 1); break;            \
-          case 2: tile_product(m, tile, x, done, out, stride, bits, halves, names, 2); break;            \
-          LATHE_TILES_MORE(bits, halves, names)                                                          \
-          default:                                                                                           \
-            tile_product(m, tile, x, done, out, stride, bits, halves, names, LATHE_TILE_TOKENS); break;  \
-        }                                                                                                    \
-      }                                                                                                      \
-    }                                                                                                        \
+/*
+ * Runs of tokens that meet a tile before the next one does, so that its scales are read once for all of them, and the most
+ * weight groups whose scales are.
+ */
+#define LATHE_RUNS_TOGETHER 4
+#define LATHE_SCALES_READY 512
+
+#if LATHE_TILES_TOGETHER > 1
+#define LATHE_TILES_PAIR(bits, halves, names)                                                                            \
+  if (tiles > 1 && now == LATHE_TILE_TOKENS) {                                                                           \
+    const size_t half = LATHE_TILE_TOKENS / 2;                                                                           \
+    tile_product(m, tile, scales, x, done, 0, out, stride, bits, halves, names, half, 2 * half, 2);                      \
+    tile_product(m, tile, scales, x, done, half, out, stride, bits, halves, names, half, 2 * half, 2);                   \
+    continue;                                                                                                            \
+  }
+#else
+#define LATHE_TILES_PAIR(bits, halves, names)
+#endif
+#define LATHE_TILES_ALONE(bits, halves, names, tokens, scales) \
+  tile_product(m, tile + i, scales, x, done, 0, out, stride, bits, halves, names, tokens, tokens, 1)
+/* `tiles` tiles from number `tile` on and the runs of tokens from number `done` on, of which the last ends at `end`. */
+#define LATHE_TILES_FUNCTION(name, bits, halves, names)                                                                  \
+  static void name##_runs(                                                                                               \
+      const LatheTiles *m, size_t tile, size_t tiles, const TileScales *scales, const LatheTileInputs *x, size_t done,   \
+      size_t end, float *out, size_t stride) {                                                                           \
+    for (size_t now; done < end; done += now) {                                                                          \
+      now = tile_tokens(x->tokens - done);                                                                               \
+      LATHE_TILES_PAIR(bits, halves, names)                                                                              \
+      for (size_t i = 0; i < tiles; i++) {                                                                               \
+        const TileScales *own = scales ? scales + i * m->weight_groups : 0;                                              \
+        switch (now) {                                                                                                   \
+          case 1: LATHE_TILES_ALONE(bits, halves, names, 1, 0); break;                                                      \
+          case 2: LATHE_TILES_ALONE(bits, halves, names, 2, 0); break;                                                      \
+          LATHE_TILES_MORE(bits, halves, names)                                                                          \
+          default: LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own); break;                                \
+        }                                                                                                                \
+      }                                                                                                                  \
+    }                                                                                                                    \
   }
 #if LATHE_TILE_TOKENS > 8
-#define LATHE_TILES_MORE(bits, halves, names)                                             \
-  case 4: tile_product(m, tile, x, done, out, stride, bits, halves, names, 4); break;     \
-  case 8: tile_product(m, tile, x, done, out, stride, bits, halves, names, 8); break;
+#define LATHE_TILES_MORE(bits, halves, names)                \
+  case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0); break; \
+  case 8: LATHE_TILES_ALONE(bits, halves, names, 8, 0); break;
 #elif LATHE_TILE_TOKENS > 4
-#define LATHE_TILES_MORE(bits, halves, names) \
-  case 4: tile_product(m, tile, x, done, out, stride, bits, halves, names, 4); break;
+#define LATHE_TILES_MORE(bits, halves, names) case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0); break;
 #else
 #define LATHE_TILES_MORE(bits, halves, names)
 #endif
@@ -257,16 +377,43 @@ LATHE_TILES_FUNCTION(tiles_patched, 2, 0, names_patched)
 LATHE_TILES_FUNCTION(tiles_trits, 2, 0, names_trits)
 #endif
 
+typedef void (*TileRuns)(
+  const LatheTiles *, size_t, size_t, const TileScales *, const LatheTileInputs *, size_t, size_t, float *, size_t);
+
+static TileRuns tile_runs(const LatheTiles *m) {
+  static const TileRuns whole[] = {tiles_1_runs, tiles_2_runs, tiles_3_runs, tiles_4_runs,    tiles_5_runs,
+                                   tiles_6_runs, tiles_7_runs, tiles_8_runs, tiles_table_runs};
+  static const TileRuns half[] = {
+    tiles_1_halves_runs, tiles_2_halves_runs, tiles_3_halves_runs, tiles_4_halves_runs,    tiles_5_halves_runs,
+    tiles_6_halves_runs, tiles_7_halves_runs, tiles_8_halves_runs, tiles_table_halves_runs};
+#ifdef LATHE_OWN_TRITS
+  if (m->trits) return tiles_trits_runs;
+#endif
+  if (m->row_tables) return m->patches ? tiles_patched_runs : tiles_marked_runs;
+  const size_t index = m->table ? 8 : m->bits - 1;
+  return (m->halves ? half : whole)[index];
+}
+
+/* The scales of all weight groups of a tile. */
+static void read_scales(const LatheTiles *m, size_t tile, TileScales *restrict to) {
+  for (size_t s = 0, super = 0, left = m->super_span; s < m->weight_groups; s++, left--) {
+    if (left == 0) super++, left = m->super_span;
+    to[s] = group_scales(m, tile, s, super);
+  }
+}
+
 static void multiply_tiles(
     const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) {
-  typedef void (*Function)(const LatheTiles *, size_t, size_t, const LatheTileInputs *, float *, size_t);
-  static const Function whole[] = {tiles_1, tiles_2, tiles_3, tiles_4, tiles_5, tiles_6, tiles_7, tiles_8, tiles_table};
-  static const Function half[] = {tiles_1_halves, tiles_2_halves, tiles_3_halves, tiles_4_halves,    tiles_5_halves,
-                                  tiles_6_halves, tiles_7_halves, tiles_8_halves, tiles_table_halves};
-#ifdef LATHE_OWN_TRITS
-  if (m->trits) return tiles_trits(m, first, count, x, out, stride);
-#endif
-  if (m->row_tables) return (m->patches ? tiles_patched : tiles_marked)(m, first, count, x, out, stride);
-  const size_t index = m->table ? 8 : m->bits - 1;
-  (m->halves ? half : whole)[index](m, first, count, x, out, stride);
+  const TileRuns runs = tile_runs(m);
+  const size_t tokens = LATHE_RUNS_TOGETHER * LATHE_TILE_TOKENS;
+  TileScales ready[LATHE_TILES_TOGETHER * LATHE_SCALES_READY];
+  const int isReady = x->tokens > LATHE_TILE_TOKENS && m->weight_groups <= LATHE_SCALES_READY;
+  for (size_t done = 0, end; done < x->tokens; done = end) {
+    end = x->tokens - done < tokens ? x->tokens : done + tokens;
+    for (size_t tile = first, tiles; tile < first + count; tile += tiles) {
+      tiles = first + count - tile < LATHE_TILES_TOGETHER ? 1 : LATHE_TILES_TOGETHER;
+      for (size_t i = 0; isReady && i < tiles; i++) read_scales(m, tile + i, ready + i * m->weight_groups);
+      runs(m, tile, tiles, isReady ? ready : 0, x, done, end, out, stride);
+    }
+  }
 }

@@ -50,42 +50,46 @@ LATHE_INLINE Floats load_halves(const uint16_t *h) {
 #define LATHE_TILE_TOKENS 4
 #endif
 
-/* The scales of sixteen rows in weight group `s`, and what Σ input of the group is multiplied by. */
-LATHE_INLINE void tile_scales(
-    const LatheTiles *m, size_t tile, size_t s, Floats *restrict scale, Floats *restrict offset) {
-  const size_t at = 16 * (tile * m->weight_groups + s);
-  if (m->scale_codes) {
-    const size_t super = 16 * (tile * m->supers + s / m->super_span);
-    if (m->nibbles) {
-      UBytes16 both;
-      memcpy(&both, m->scale_codes + at, 16);
-      *scale = load_halves(m->scales + super) * __builtin_convertvector(both & 15, Floats);
-      *offset = -load_halves(m->minimums + super) * __builtin_convertvector(both >> 4, Floats);
-      return;
-    }
-    Bytes16 codes;
-    memcpy(&codes, m->scale_codes + at, 16);
-    *scale = load_halves(m->scales + super) * __builtin_convertvector(codes, Floats);
-    if (m->minimum_codes) {
-      UBytes16 minimums;
-      memcpy(&minimums, m->minimum_codes + at, 16);
-      *offset = -load_halves(m->minimums + super) * __builtin_convertvector(minimums, Floats);
-      return;
-    }
-  } else {
-    *scale = load_halves(m->scales + at);
+/* The scales of a tile's sixteen rows in a weight group, and what Σ input of the group is multiplied by. */
+typedef struct {
+  Floats scale, offset;
+} TileScales;
+
+LATHE_INLINE Floats signed_codes(const int8_t *p) {
+  Bytes16 codes;
+  memcpy(&codes, p, 16);
+  return __builtin_convertvector(codes, Floats);
+}
+
+LATHE_INLINE Floats unsigned_codes(const uint8_t *p, const uint8_t shift, const uint8_t mask) {
+  UBytes16 codes;
+  memcpy(&codes, p, 16);
+  return __builtin_convertvector(codes >> shift & mask, Floats);
+}
+
+/* Those of weight group `s`, of run of groups `super`; the offset only where there are any. */
+LATHE_INLINE TileScales group_scales(const LatheTiles *m, size_t tile, size_t s, size_t super) {
+  const size_t at = 16 * (tile * m->weight_groups + s), run = 16 * (tile * m->supers + super);
+  TileScales own;
+  own.offset = (Floats){};
+  if (!m->scale_codes) {
+    own.scale = load_halves(m->scales + at);
+    if (m->minimums) own.offset = load_halves(m->minimums + at);
+    else if (m->half_zeros) own.offset = -load_halves(m->half_zeros + at) * own.scale;
+    else if (m->zeros) own.offset = -unsigned_codes(m->zeros + at, 0, 255) * own.scale;
+    else if (m->has_offset) own.offset = -m->zero * own.scale;
+    return own;
   }
-  if (m->minimums) {
-    *offset = load_halves(m->minimums + at);
-  } else if (m->half_zeros) {
-    *offset = -load_halves(m->half_zeros + at) * *scale;
-  } else if (m->zeros) {
-    UBytes16 zeros;
-    memcpy(&zeros, m->zeros + at, 16);
-    *offset = -__builtin_convertvector(zeros, Floats) * *scale;
-  } else {
-    *offset = -m->zero * *scale;
+  const Floats scale = load_halves(m->scales + run);
+  if (m->nibbles) {
+    own.scale = scale * unsigned_codes((const uint8_t *)m->scale_codes + at, 0, 15);
+    own.offset = -load_halves(m->minimums + run) * unsigned_codes((const uint8_t *)m->scale_codes + at, 4, 15);
+    return own;
   }
+  own.scale = scale * signed_codes(m->scale_codes + at);
+  if (m->minimum_codes) own.offset = -load_halves(m->minimums + run) * unsigned_codes(m->minimum_codes + at, 0, 255);
+  else if (m->has_offset) own.offset = -m->zero * own.scale;
+  return own;
 }
 
 /* How many of `left` tokens go together. */
@@ -102,6 +106,14 @@ LATHE_INLINE const uint8_t *row_tables(const LatheTiles *m, size_t tile, size_t 
 #include "gather.h"
 
 #ifndef LATHE_OWN_DOT_QUAD
+/* A sum times the scale of its inputs; a binary scale is taken from the bits that the sum was added to. */
+LATHE_INLINE float scaled_sum(int32_t sum, float scale, int binary) {
+  if (!binary) return (float)sum * scale;
+  float both;
+  memcpy(&both, &sum, 4);
+  return both - scale;
+}
+
 /* The codes of a unit, vector by vector: bits come from the planes one after another. */
 static void read_planes(const uint8_t *p, const uint32_t bits, uint8_t codes[8][64]) {
   if (bits == 8) {
@@ -175,13 +187,15 @@ static void multiply_tiles(
         int32_t whole[LATHE_TILE_TOKENS][2][16] = {};
         sum_group(m, tile, g, &patch, codes + g * m->input_group * now, now, whole);
         for (size_t h = 0; h < halves; h++) {
-          Floats scale, offset;
-          tile_scales(m, tile, m->halves ? 2 * g + h : g / m->span, &scale, &offset);
+          const size_t s = m->halves ? 2 * g + h : g / m->span;
+          const TileScales own = group_scales(m, tile, s, s / m->super_span);
           for (size_t t = 0; t < now; t++) {
             const size_t at = (done * m->groups + g * now) * halves + h * now + t;
             for (int r = 0; r < 16; r++) {
-              sums[t][r] += (float)(x->starts[at] + whole[t][h][r]) * scales[g * now + t] * scale[r];
-              if (m->has_offset) sums[t][r] += offset[r] * x->sums[at];
+              const int32_t sum = x->starts[at] + whole[t][h][r];
+              const float scaled = scaled_sum(sum, scales[g * now + t], x->binary);
+              sums[t][r] += scaled * own.scale[r];
+              if (m->has_offset) sums[t][r] += own.offset[r] * x->sums[at];
             }
           }
         }
@@ -195,9 +209,21 @@ static void multiply_tiles(
 #include "tile_vectors.h"
 #endif
 
-/* Rounds `group` inputs to bytes, what lies beyond `count` being zero, and returns their scale: `step` unless it is 0. */
+/* The power of two that is at least x, a normal number. */
+LATHE_INLINE float power_of_two_above(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  bits = (bits + 0x7fffff) & 0x7f800000;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+/*
+ * Rounds `group` inputs to bytes, what lies beyond `count` being zero, and returns their scale: `step` unless it is 0, a power
+ * of two where it is to be binary.
+ */
 LATHE_INLINE float round_inputs(
-    const float *restrict x, size_t count, const size_t group, float step, int8_t *restrict codes) {
+    const float *restrict x, size_t count, const size_t group, float step, int binary, int8_t *restrict codes) {
   float rest[128];
   if (count < group) {
     memset(rest, 0, sizeof rest);
@@ -215,10 +241,11 @@ LATHE_INLINE float round_inputs(
   for (int r = 0; r < 16; r++) scale = top[r] > scale ? top[r] : scale;
   scale = step > 0 ? step : scale / 127;
   /* Zeros, and what no step can reach, become zeros. */
-  if (!(scale > 1e-38f) || scale > 3e38f) {
+  if (!(scale > 1.2e-38f) || scale > (binary ? 1e30f : 3e38f)) {
     memset(codes, 0, group);
     return 0;
   }
+  if (binary) scale = power_of_two_above(scale);
   const float inverse = 1 / scale;
   for (size_t i = 0; i < group; i += 16) {
     Floats v;
@@ -246,18 +273,23 @@ LATHE_INLINE TilePlace tile_place(size_t tokens, size_t token) {
 LATHE_INLINE void pack_group(
     const LatheTiles *m, const float *x, size_t count, size_t g, const TilePlace at, const size_t group,
     const size_t halves, float step, const LatheTileInputs *to, float *rest) {
+  const int binary = to->binary;
   const size_t part = group >> halves, now = at.count;
   const size_t parameters = at.first * m->groups + g * now + at.place;
   int8_t rounded[128];
-  const float scale = round_inputs(x, count, group, step, rounded);
-  to->scales[parameters] = scale;
+  const float scale = round_inputs(x, count, group, step, binary, rounded);
+  /* What a sum is added to; without inputs there is none, and any power of two will do. */
+  const float base = binary ? 12582912 * (scale > 0 ? scale : 1) : 0;
+  int32_t start;
+  memcpy(&start, &base, 4);
+  to->scales[parameters] = binary ? base : scale;
   for (size_t h = 0; h <= halves; h++) {
     int32_t sum = 0;
     for (size_t i = 0; i < part; i++) sum += rounded[h * part + i];
     const size_t index = (at.first * m->groups << halves) + ((g << halves) + h) * now + at.place;
     to->sums[index] = (float)sum * scale;
     const int are_bytes = m->bits == 8 || m->table || m->row_tables;
-    to->starts[index] = m->start * sum + (are_bytes && LATHE_SIGNED_BYTES ? 128 * sum : 0);
+    to->starts[index] = start + m->start * sum + (are_bytes && LATHE_SIGNED_BYTES ? 128 * sum : 0);
   }
   const size_t together = LATHE_NEIGHBOURS;
   int8_t *codes = to->codes + at.first * m->groups * group + g * group * now + together * at.place;

@@ -201,6 +201,9 @@ typedef struct {
   int32_t *_Nonnull starts;
   /// The step of each vector, whose numbers are whole multiples of it, 127 at most; null finds one for each group.
   const float *_Nullable steps;
+  /// Whether scales are powers of two. Then `scales` holds them times 1.5 · 2^23, and `starts` begins at the bits of that: a
+  /// whole sum added to those is a float that many scales larger.
+  int binary;
   size_t tokens;
 } LatheTileInputs;
 
