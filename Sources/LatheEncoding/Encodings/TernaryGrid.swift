@@ -8,6 +8,16 @@ public struct TernaryGrid: Grid {
   /// Neighbours that share a scale; nil for a whole row.
   public let groupSize: Int?
 
+  /// The five codes of each byte, the first one lowest.
+  private static let digits: [UInt64] = (0..<256).map { byte in
+    var rest = byte, five: UInt64 = 0
+    for place in 0..<5 {
+      five |= UInt64(rest % 3) << (8 * place)
+      rest /= 3
+    }
+    return five
+  }
+
   private enum CodingKeys: String, CodingKey { case groupSize = "group_size" }
 
   /// A grid with one scale for each `groupSize` neighbours.
@@ -68,10 +78,15 @@ public struct TernaryGrid: Grid {
     withExtendedLifetime(matrix) {
       codes.scales.update(from: scales, count: groups)
       for i in 0..<width {
-        var byte = packed[i]
+        var five = Self.digits[Int(packed[i])]
+        // The three bytes above the five digits are written over by the next ones.
+        if 5 * i + 8 <= matrix.columns {
+          UnsafeMutableRawPointer(codes.codes + 5 * i).storeBytes(of: five.littleEndian, as: UInt64.self)
+          continue
+        }
         for j in 5 * i..<min(5 * i + 5, matrix.columns) {
-          codes.codes[j] = byte % 3
-          byte /= 3
+          codes.codes[j] = UInt8(truncatingIfNeeded: five)
+          five >>= 8
         }
       }
     }
