@@ -91,11 +91,16 @@ extension Tiles {
       }
     }
 
-    /// Inputs rounded in runs of `group`.
+    private static func powerOfTwo(above x: Float) -> Float {
+      x.significand == 1 ? x : Float(sign: .plus, exponent: x.exponent + 1, significand: 1)
+    }
+
+    /// Inputs rounded in runs of `group`; of 32 with a power of two as their step.
     static func rounded(_ x: ArraySlice<Float>, group: Int) -> [Double] {
       stride(from: x.startIndex, to: x.endIndex, by: group).flatMap { start in
         let run = x[start..<min(start + group, x.endIndex)]
-        let scale = (run.map { abs($0) }.max() ?? 0) / 127
+        let least = (run.map { abs($0) }.max() ?? 0) / 127
+        let scale = group == 32 && least > 0 ? powerOfTwo(above: least) : least
         return run.map {
           scale > 0 ? Double(($0 * (1 / scale)).rounded(.toNearestOrEven)) * Double(scale) : 0
         }
@@ -151,7 +156,7 @@ extension Tiles {
     for t in 0..<tokens {
       // A few vectors are rounded twice: all but exactly.
       let vector = x[t * columns..<(t + 1) * columns]
-      let isTwice = tokens <= 5 && tiling.bits > 1
+      let isTwice = tokens <= 5 && tiling.bits > 2
       let input =
         isTwice ? vector.map(Double.init) : Plain.rounded(vector, group: Self.inputGroup(tiling, columns))
       for row in 0..<rows {
