@@ -17,8 +17,8 @@ LATHE_INLINE void begin_lanes(Wholes *restrict lanes, const int32_t *starts, con
 
 /* Adds the products of vector k of a unit, whose inputs begin at q. */
 LATHE_INLINE void meet_inputs(
-    Wholes *restrict lanes, const Codes w, const int8_t *q, const int k, const int is_byte, const size_t tokens,
-    const size_t pitch) {
+    TileLanes *restrict lanes, const Codes *w, const int8_t *q, const int k, const int is_byte, const size_t tokens,
+    const size_t pitch, const size_t tiles) {
   q += (size_t)k / 2 * 8 * pitch;
 #pragma clang loop unroll(full)
   for (size_t p = 0; p < (tokens + 1) / 2; p++) {
@@ -26,7 +26,7 @@ LATHE_INLINE void meet_inputs(
     Bytes16 x;
     memcpy(&x, q + 16 * p, tokens > 1 ? 16 : 8);
     if (tokens == 1) x = __builtin_shufflevector(x, x, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
-    lanes[lane] = dot_pairs(lanes[lane], w, x);
+    lanes[0][lane] = dot_pairs(lanes[0][lane], w[0], x);
   }
 }
 
