@@ -4,7 +4,8 @@ internal import Synchronization
 /// A weight matrix in tiles of sixteen rows, laid out for products with inputs rounded to bytes.
 ///
 /// The values are those of the matrix it was made of; inputs are rounded to a signed byte each, with a scale for each 32,
-/// 64 or 128 of them, which for 32 is a power of two: sums are many there, and need not be multiplied by it. Where weights come from memory, a few vectors take no longer twice: they are rounded, and what
+/// 64 or 128 of them. Where weights' groups are no wider than 32 it is a power of two: sums are many there, and need not be
+/// multiplied by it. Where weights come from memory, a few vectors take no longer twice: they are rounded, and what
 /// rounding left is rounded too, which leaves a hundredth of the error. A vector's products depend on
 /// no other one, but on whether more than five come together.
 ///
@@ -257,7 +258,7 @@ package final class TileInputs {
       scales: scales.base.assumingMemoryBound(to: Float.self),
       sums: sums.base.assumingMemoryBound(to: Float.self),
       starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps,
-      binary: steps == nil && !twice && layout.input_group == 32 ? 1 : 0, tokens: count)
+      binary: steps == nil && !twice && layout.input_group == 32 && layout.span == 1 ? 1 : 0, tokens: count)
     if count * columns < 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
       return all

@@ -95,12 +95,12 @@ extension Tiles {
       x.significand == 1 ? x : Float(sign: .plus, exponent: x.exponent + 1, significand: 1)
     }
 
-    /// Inputs rounded in runs of `group`; of 32 with a power of two as their step.
-    static func rounded(_ x: ArraySlice<Float>, group: Int) -> [Double] {
+    /// Inputs rounded in runs of `group`, with a power of two as their step where they are binary.
+    static func rounded(_ x: ArraySlice<Float>, group: Int, isBinary: Bool) -> [Double] {
       stride(from: x.startIndex, to: x.endIndex, by: group).flatMap { start in
         let run = x[start..<min(start + group, x.endIndex)]
         let least = (run.map { abs($0) }.max() ?? 0) / 127
-        let scale = group == 32 && least > 0 ? powerOfTwo(above: least) : least
+        let scale = isBinary && least > 0 ? powerOfTwo(above: least) : least
         return run.map {
           scale > 0 ? Double(($0 * (1 / scale)).rounded(.toNearestOrEven)) * Double(scale) : 0
         }
@@ -157,8 +157,10 @@ extension Tiles {
       // A few vectors are rounded twice: all but exactly.
       let vector = x[t * columns..<(t + 1) * columns]
       let isTwice = tokens <= 5 && tiling.bits > 2
+      let group = Self.inputGroup(tiling, columns)
+      let isBinary = group == 32 && (tiling.group <= 32 || columns <= 32)
       let input =
-        isTwice ? vector.map(Double.init) : Plain.rounded(vector, group: Self.inputGroup(tiling, columns))
+        isTwice ? vector.map(Double.init) : Plain.rounded(vector, group: group, isBinary: isBinary)
       for row in 0..<rows {
         var sum = 0.0, size = 0.0
         for j in 0..<columns {

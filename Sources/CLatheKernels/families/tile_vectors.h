@@ -136,7 +136,7 @@ LATHE_INLINE void add_shifted(Wholes *restrict lanes, const int bits) {
   for (int k = 1; k < 8 / bits; k++) lanes[k] = (Wholes){};
 }
 
-/* What some tokens' products with a tile need of them: those before them, and how many lie together. */
+/* What some tokens' products with a tile need of them, from the group on that is met. */
 typedef struct {
   const int8_t *codes;
   const float *scales, *sums;
@@ -341,8 +341,8 @@ LATHE_INLINE void tile_product(
       for (size_t i = 0; i < tiles; i++) {                                                                               \
         const TileScales *own = scales ? scales + i * m->weight_groups : 0;                                              \
         switch (now) {                                                                                                   \
-          case 1: LATHE_TILES_ALONE(bits, halves, names, 1, 0); break;                                                      \
-          case 2: LATHE_TILES_ALONE(bits, halves, names, 2, 0); break;                                                      \
+          case 1: LATHE_TILES_ALONE(bits, halves, names, 1, 0); break;                                                   \
+          case 2: LATHE_TILES_ALONE(bits, halves, names, 2, 0); break;                                                   \
           LATHE_TILES_MORE(bits, halves, names)                                                                          \
           default: LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own); break;                                \
         }                                                                                                                \
@@ -350,7 +350,7 @@ LATHE_INLINE void tile_product(
     }                                                                                                                    \
   }
 #if LATHE_TILE_TOKENS > 8
-#define LATHE_TILES_MORE(bits, halves, names)                \
+#define LATHE_TILES_MORE(bits, halves, names)                  \
   case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0); break; \
   case 8: LATHE_TILES_ALONE(bits, halves, names, 8, 0); break;
 #elif LATHE_TILE_TOKENS > 4
