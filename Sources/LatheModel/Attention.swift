@@ -18,7 +18,7 @@ struct TextRows {
 /// Many rows of a text go tile by tile. Few go run by run: all queries that share a head of keys meet a run of positions
 /// together, each run apart, and the parts are put together at the end (flash-decoding). Runs are of one length whatever
 /// the threads and the rows: a row's result is the same, to the bit, alone and among up to seven others.
-struct Attention {
+final class Attention {
   let configuration: Configuration
   let team: ThreadTeam
   private let kernels = Kernels.best

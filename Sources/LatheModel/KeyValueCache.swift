@@ -53,6 +53,7 @@ package final class LayerCache {
   private var capacity = 0
   /// Keys, values, and their scales, one after another.
   private var memory = AlignedMemory(0)
+  private var placed: [CacheHead] = []
 
   init(heads: Int, dimension: Int, type: CacheType, capacity: Int) {
     (self.heads, self.dimension, self.type) = (heads, dimension, type)
@@ -78,7 +79,9 @@ package final class LayerCache {
   var byteCount: Int { memory.count }
 
   /// Head number `index`; valid until room is made for more positions.
-  func head(_ index: Int) -> CacheHead {
+  func head(_ index: Int) -> CacheHead { placed[index] }
+
+  private func place(_ index: Int) -> CacheHead {
     func place(_ part: Int) -> UnsafeMutableRawPointer {
       memory.base + start(part, capacity) + index * bytes(part, capacity)
     }
@@ -105,6 +108,7 @@ package final class LayerCache {
       }
     }
     (memory, capacity) = (new, grown)
+    placed = (0..<heads).map(place)
   }
 
   /// Writes rows of keys and values, heads · dimension floats each, from `position` on.

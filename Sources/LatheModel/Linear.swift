@@ -3,20 +3,58 @@ package import LatheTensor
 
 /// A weight matrix as stored, what happens to its inputs, and perhaps a bias.
 public struct Linear: Sendable {
-  /// The weight, one row for each output.
-  public var weight: EncodedMatrix
-  /// Added to the outputs.
-  public var bias: [Float]?
-  /// What happens to the inputs before the product, in order.
-  public var input: [InputStep] = []
-  /// The basis the weight's outputs are in: they are turned back before the bias is added.
-  public var output: Rotation?
+  /// One reference to all: a copy is made for each product, and each part would be counted.
+  private final class Parts: @unchecked Sendable {
+    // Changed only where it is one value's own.
+    var weight: EncodedMatrix
+    var bias: [Float]?
+    var input: [InputStep]
+    var output: Rotation?
+    var tiles: Tiles?
 
+    init(
+      _ weight: EncodedMatrix, _ bias: [Float]?, _ input: [InputStep], _ output: Rotation?, _ tiles: Tiles?
+    ) {
+      (self.weight, self.bias, self.input, self.output, self.tiles) = (weight, bias, input, output, tiles)
+    }
+  }
+  private var parts: Parts
+
+  /// The weight, one row for each output.
+  public var weight: EncodedMatrix {
+    get { parts.weight }
+    set { change { $0.weight = newValue } }
+  }
+  /// Added to the outputs.
+  public var bias: [Float]? {
+    get { parts.bias }
+    set { change { $0.bias = newValue } }
+  }
+  /// What happens to the inputs before the product, in order.
+  public var input: [InputStep] {
+    get { parts.input }
+    set { change { $0.input = newValue } }
+  }
+  /// The basis the weight's outputs are in: they are turned back before the bias is added.
+  public var output: Rotation? {
+    get { parts.output }
+    set { change { $0.output = newValue } }
+  }
   /// The weight laid out for products with inputs rounded to bytes; nil multiplies inputs as they are.
-  package var tiles: Tiles?
+  package var tiles: Tiles? {
+    get { parts.tiles }
+    set { change { $0.tiles = newValue } }
+  }
+
+  private mutating func change(_ body: (Parts) -> Void) {
+    if !isKnownUniquelyReferenced(&parts) {
+      parts = Parts(parts.weight, parts.bias, parts.input, parts.output, parts.tiles)
+    }
+    body(parts)
+  }
 
   /// A weight and perhaps a bias.
-  public init(weight: EncodedMatrix, bias: [Float]? = nil) { (self.weight, self.bias) = (weight, bias) }
+  public init(weight: EncodedMatrix, bias: [Float]? = nil) { parts = Parts(weight, bias, [], nil, nil) }
 
   /// The bytes of the weight and of everything stored for it but the bias.
   public var byteCount: Int {

@@ -23,8 +23,13 @@ public final class ThreadTeam: @unchecked Sendable {
   private let finished = Atomic<Int>(0)
   private let busy = Atomic<Bool>(false)
   private let sleepers = Atomic<Int>(0)
-  private var pieces = 0
-  private var body: ((Int) -> Void)?
+  /// The threads that have a number, the caller not among them.
+  private let joined = Atomic<Int>(0)
+  /// What each thread is to do, given its number.
+  private var task: ((Int) -> Void)?
+  /// Each thread's at a distance that no lines of the cache are shared, nor fetched together.
+  private let fronts: UnsafeMutablePointer<Atomic<Int>>
+  private static let frontStride = 16
 
   /// The number of threads the machine can run at once.
   public static var hardwareCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
@@ -34,6 +39,10 @@ public final class ThreadTeam: @unchecked Sendable {
     self.count = min(max(1, count), 256)
     pthread_mutex_init(mutex, nil)
     pthread_cond_init(condition, nil)
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: 8 * Self.frontStride * self.count, alignment: 128)
+    fronts = memory.bindMemory(to: Atomic<Int>.self, capacity: Self.frontStride * self.count)
+    for thread in 0..<self.count { (fronts + Self.frontStride * thread).initialize(to: Atomic(0)) }
     BLAS.useOneThread()
     for _ in 1..<max(1, self.count) { start() }
   }
@@ -42,14 +51,60 @@ public final class ThreadTeam: @unchecked Sendable {
   ///
   /// A call from inside `body` runs on the calling thread alone.
   public func run(_ pieces: Int, _ body: (Int) -> Void) {
-    if count == 1 || pieces <= 1 || busy.exchange(true, ordering: .acquiring) {
+    if pieces <= 1 || !begin() {
       for piece in 0..<pieces { body(piece) }
       return
     }
-    withoutActuallyEscaping(body) { body in
-      self.body = body
-      self.pieces = pieces
-      next.store(0, ordering: .relaxed)
+    next.store(0, ordering: .relaxed)
+    together { _ in
+      while case let piece = self.next.add(1, ordering: .relaxed).oldValue, piece < pieces { body(piece) }
+    }
+  }
+
+  /// Splits `0 ..< total` into a stretch for each thread, who takes half of what is left of it at a time, `grain` at least; who
+  /// is done helps others.
+  ///
+  /// Neighbours stay together: what a thread reads next follows what it reads. A call from inside `body` runs on the
+  /// calling thread alone.
+  public func share(_ total: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+    guard total > grain, begin() else {
+      if total > 0 { body(0..<total) }
+      return
+    }
+    for thread in 0..<count { front(thread).pointee.store(total * thread / count, ordering: .relaxed) }
+    together { thread in
+      for owner in thread..<thread + count {
+        let owner = owner % count
+        while let range = take(from: owner, upTo: total * (owner + 1) / count, grain) { body(range) }
+      }
+    }
+  }
+
+  /// How far the stretch of a thread is given away.
+  private func front(_ thread: Int) -> UnsafeMutablePointer<Atomic<Int>> {
+    fronts + Self.frontStride * thread
+  }
+
+  private func take(from owner: Int, upTo end: Int, _ grain: Int) -> Range<Int>? {
+    let front = front(owner)
+    var start = front.pointee.load(ordering: .relaxed)
+    while start < end {
+      let next = min(end, start + max(grain, (end - start) / 2))
+      let (isOurs, found) = front.pointee.weakCompareExchange(
+        expected: start, desired: next, ordering: .relaxed)
+      if isOurs { return start..<next }
+      start = found
+    }
+    return nil
+  }
+
+  /// Whether the team is the caller's now.
+  private func begin() -> Bool { count > 1 && !busy.exchange(true, ordering: .acquiring) }
+
+  /// Runs `task` on each thread of a team that is the caller's, which it is no longer afterwards.
+  private func together(_ task: (Int) -> Void) {
+    withoutActuallyEscaping(task) { task in
+      self.task = task
       finished.store(0, ordering: .relaxed)
       // Whoever is about to sleep counts itself first and then looks at the generation: one of the two sees the other.
       generation.add(1, ordering: .sequentiallyConsistent)
@@ -58,13 +113,13 @@ public final class ThreadTeam: @unchecked Sendable {
         pthread_cond_broadcast(condition)
         pthread_mutex_unlock(mutex)
       }
-      work(body)
+      task(0)
       var spins = 0
       while finished.load(ordering: .acquiring) < count - 1 {
         spins += 1
         if spins > 1000 { sched_yield() } else { lathe_pause() }
       }
-      self.body = nil
+      self.task = nil
     }
     busy.store(false, ordering: .releasing)
   }
@@ -76,14 +131,6 @@ public final class ThreadTeam: @unchecked Sendable {
     let wanted = count == 1 ? 1 : 2 * count
     let size = max(grain, ((total + wanted - 1) / wanted + grain - 1) / grain * grain)
     run((total + size - 1) / size) { body($0 * size..<min(total, ($0 + 1) * size)) }
-  }
-
-  private func work(_ body: (Int) -> Void) {
-    while true {
-      let piece = next.add(1, ordering: .relaxed).oldValue
-      guard piece < pieces else { return }
-      body(piece)
-    }
   }
 
   private func start() {
@@ -106,6 +153,7 @@ public final class ThreadTeam: @unchecked Sendable {
   }
 
   private func serve() {
+    let thread = joined.add(1, ordering: .relaxed).newValue
     var seen = 0
     while true {
       var spins = 0
@@ -123,7 +171,7 @@ public final class ThreadTeam: @unchecked Sendable {
         pthread_mutex_unlock(mutex)
       }
       seen += 1
-      if let body { work(body) }
+      task?(thread)
       finished.add(1, ordering: .releasing)
     }
   }

@@ -19,8 +19,9 @@ LATHE_INLINE Codes block_quad(const uint8_t *p, const int k, Codes *tops) {
 /* As `tile_product`; the groups of inputs are one, two or four units. */
 LATHE_INLINE void trit_product(
     const LatheTiles *m, size_t tile, const TileScales *ready, const LatheTileInputs *x, size_t first, size_t skipped,
-    float *out, size_t stride, const size_t tokens, const size_t pitch, const size_t tiles) {
-  const size_t units = m->input_group / 32, blocks = m->groups * units / 4;
+    float *out, size_t stride, const size_t tokens, const size_t pitch, const size_t tiles,
+    const int form) {
+  const size_t units = group_units(m, form), blocks = m->groups * units / 4;
   const uint8_t *p = m->codes + tile * blocks * 448;
   TokenRun run = token_run(m, x, first, skipped, 1);
   ScalePlace scales = first_scales(m);
@@ -47,7 +48,7 @@ LATHE_INLINE void trit_product(
       }
       meet_inputs(lanes, w, q, k % 8, 0, tokens, pitch, tiles);
       if (k % 8 == 7 && ++begun == units) {
-        flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles);
+        flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles, form);
         step_scales(m, &scales);
         begun = 0, run.starts += pitch, run.scales += pitch, run.sums += pitch;
       }

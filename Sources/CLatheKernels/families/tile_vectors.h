@@ -71,9 +71,6 @@ LATHE_INLINE Codes patched_quad(const uint8_t *p, const int k, const uint8_t *ta
 }
 #endif
 
-/* What stands for codes. */
-enum { names_nothing, names_table, names_marked, names_patched, names_trits };
-
 /* Two tiles meet half a run of tokens, where a set wants it: an input that was loaded serves both. */
 #ifndef LATHE_TILES_TOGETHER
 #define LATHE_TILES_TOGETHER 1
@@ -174,11 +171,11 @@ LATHE_INLINE void step_scales(const LatheTiles *m, ScalePlace *place) {
  */
 LATHE_INLINE void flush(
     const LatheTiles *m, size_t tile, const TileScales *ready, const ScalePlace *place, const TokenRun *run,
-    TileLanes *restrict lanes, TileSums *restrict sums, const size_t tokens, const size_t tiles) {
+    TileLanes *restrict lanes, TileSums *restrict sums, const size_t tokens, const size_t tiles, const int form) {
   TileScales own[LATHE_TILES_TOGETHER];
 #pragma clang loop unroll(full)
   for (size_t i = 0; i < tiles; i++) {
-    own[i] = ready ? ready[i * m->weight_groups + place->s] : group_scales(m, tile + i, place->s, place->super);
+    own[i] = ready ? ready[i * m->weight_groups + place->s] : group_scales(m, tile + i, place->s, place->super, form);
   }
   if (run->binary) {
 #pragma clang loop unroll(full)
@@ -193,7 +190,7 @@ LATHE_INLINE void flush(
       sums[i / tokens][i % tokens] += sum * run->scales[i % tokens] * own[i / tokens].scale;
     }
   }
-  if (!m->has_offset) return;
+  if (form == scales_any ? !m->has_offset : form == scales_plain || form == scales_coded) return;
 #pragma clang loop unroll(full)
   for (size_t i = 0; i < tiles * tokens; i++) {
     sums[i / tokens][i % tokens] += own[i / tokens].offset * run->sums[i % tokens];
@@ -213,7 +210,9 @@ LATHE_INLINE void put_sums(
   for (size_t t = 0; t < tokens; t++) {
     /* A copy, so that sums themselves need no memory. */
     const Floats sum = sums[t];
-    memcpy(out + t * stride + 16 * tile, &sum, rows * sizeof(float));
+    float *to = out + t * stride + 16 * tile;
+    if (rows == 16) memcpy(to, &sum, sizeof sum);
+    else memcpy(to, &sum, rows * sizeof(float));
   }
 }
 
@@ -225,11 +224,13 @@ LATHE_INLINE void put_sums(
 LATHE_INLINE void tile_product(
     const LatheTiles *m, size_t tile, const TileScales *ready, const LatheTileInputs *x, size_t first, size_t skipped,
     float *out, size_t stride, const uint32_t bits, const int halves, const int names, const size_t tokens,
-    const size_t pitch, const size_t tiles) {
+    const size_t pitch, const size_t tiles, const int form) {
 #ifdef LATHE_OWN_TRITS
-  if (names == names_trits) return trit_product(m, tile, ready, x, first, skipped, out, stride, tokens, pitch, tiles);
+  if (names == names_trits) {
+    return trit_product(m, tile, ready, x, first, skipped, out, stride, tokens, pitch, tiles, form);
+  }
 #endif
-  const size_t per_group = halves ? 2 : 1, units = m->input_group / 32;
+  const size_t per_group = halves ? 2 : 1, units = group_units(m, form);
   const int in_place = stays_in_place(bits, names, tokens);
   TokenRun run = token_run(m, x, first, skipped, per_group);
   TilePlaces place[LATHE_TILES_TOGETHER];
@@ -256,7 +257,7 @@ LATHE_INLINE void tile_product(
       for (int k = 0; k < 8; k++) {
         if (halves && k == 4) {
           if (in_place) add_shifted(lanes[0], (int)bits);
-          flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles);
+          flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles, form);
 #pragma clang loop unroll(full)
           for (size_t i = 0; i < tiles; i++) begin_lanes(lanes[i], run.starts, tokens);
           step_scales(m, &scales);
@@ -293,7 +294,7 @@ LATHE_INLINE void tile_product(
       }
     }
     if (in_place) add_shifted(lanes[0], (int)bits);
-    flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles);
+    flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles, form);
     step_scales(m, &scales);
     run.sums += pitch;
     if (names >= names_marked && --until == 0) {
@@ -321,15 +322,27 @@ LATHE_INLINE void tile_product(
 #define LATHE_TILES_PAIR(bits, halves, names)                                                                            \
   if (tiles > 1 && now == LATHE_TILE_TOKENS) {                                                                           \
     const size_t half = LATHE_TILE_TOKENS / 2;                                                                           \
-    tile_product(m, tile, scales, x, done, 0, out, stride, bits, halves, names, half, 2 * half, 2);                      \
-    tile_product(m, tile, scales, x, done, half, out, stride, bits, halves, names, half, 2 * half, 2);                   \
+    tile_product(m, tile, scales, x, done, 0, out, stride, bits, halves, names, half, 2 * half, 2, 0);                    \
+    tile_product(m, tile, scales, x, done, half, out, stride, bits, halves, names, half, 2 * half, 2, 0);                 \
     continue;                                                                                                            \
   }
 #else
 #define LATHE_TILES_PAIR(bits, halves, names)
 #endif
-#define LATHE_TILES_ALONE(bits, halves, names, tokens, scales) \
-  tile_product(m, tile + i, scales, x, done, 0, out, stride, bits, halves, names, tokens, tokens, 1)
+#define LATHE_TILES_ALONE(bits, halves, names, tokens, scales, form) \
+  tile_product(m, tile + i, scales, x, done, 0, out, stride, bits, halves, names, tokens, tokens, 1, form)
+#define LATHE_TILES_FEW(bits, halves, names, tokens)                                                      \
+  switch (tile_form(m, bits, halves, names)) {                                                            \
+    case scales_plain: LATHE_TILES_FORM(bits, halves, names, tokens, scales_plain)                         \
+    case scales_zeros: LATHE_TILES_FORM(bits, halves, names, tokens, scales_zeros)                         \
+    case scales_coded: LATHE_TILES_FORM(bits, halves, names, tokens, scales_coded)                         \
+    case scales_minimums: LATHE_TILES_FORM(bits, halves, names, tokens, scales_minimums)                   \
+    case scales_nibbles: LATHE_TILES_FORM(bits, halves, names, tokens, scales_nibbles)                     \
+    default: LATHE_TILES_ALONE(bits, halves, names, tokens, 0, scales_any); break;                        \
+  }
+#define LATHE_TILES_FORM(bits, halves, names, tokens, form)                                               \
+  if (has_form(bits, halves, names, form)) LATHE_TILES_ALONE(bits, halves, names, tokens, 0, form);       \
+  break;
 /* `tiles` tiles from number `tile` on and the runs of tokens from number `done` on, of which the last ends at `end`. */
 #define LATHE_TILES_FUNCTION(name, bits, halves, names)                                                                  \
   static void name##_runs(                                                                                               \
@@ -341,20 +354,20 @@ LATHE_INLINE void tile_product(
       for (size_t i = 0; i < tiles; i++) {                                                                               \
         const TileScales *own = scales ? scales + i * m->weight_groups : 0;                                              \
         switch (now) {                                                                                                   \
-          case 1: LATHE_TILES_ALONE(bits, halves, names, 1, 0); break;                                                   \
-          case 2: LATHE_TILES_ALONE(bits, halves, names, 2, 0); break;                                                   \
+          case 1: LATHE_TILES_FEW(bits, halves, names, 1) break;                                                         \
+          case 2: LATHE_TILES_FEW(bits, halves, names, 2) break;                                                         \
           LATHE_TILES_MORE(bits, halves, names)                                                                          \
-          default: LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own); break;                                \
+          default: LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own, scales_any); break;                    \
         }                                                                                                                \
       }                                                                                                                  \
     }                                                                                                                    \
   }
 #if LATHE_TILE_TOKENS > 8
 #define LATHE_TILES_MORE(bits, halves, names)                  \
-  case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0); break; \
-  case 8: LATHE_TILES_ALONE(bits, halves, names, 8, 0); break;
+  case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0, scales_any); break; \
+  case 8: LATHE_TILES_ALONE(bits, halves, names, 8, 0, scales_any); break;
 #elif LATHE_TILE_TOKENS > 4
-#define LATHE_TILES_MORE(bits, halves, names) case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0); break;
+#define LATHE_TILES_MORE(bits, halves, names) case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0, scales_any); break;
 #else
 #define LATHE_TILES_MORE(bits, halves, names)
 #endif
@@ -398,7 +411,7 @@ static TileRuns tile_runs(const LatheTiles *m) {
 static void read_scales(const LatheTiles *m, size_t tile, TileScales *restrict to) {
   for (size_t s = 0, super = 0, left = m->super_span; s < m->weight_groups; s++, left--) {
     if (left == 0) super++, left = m->super_span;
-    to[s] = group_scales(m, tile, s, super);
+    to[s] = group_scales(m, tile, s, super, scales_any);
   }
 }
 

@@ -50,47 +50,7 @@ LATHE_INLINE Floats load_halves(const uint16_t *h) {
 #define LATHE_TILE_TOKENS 4
 #endif
 
-/* The scales of a tile's sixteen rows in a weight group, and what Σ input of the group is multiplied by. */
-typedef struct {
-  Floats scale, offset;
-} TileScales;
-
-LATHE_INLINE Floats signed_codes(const int8_t *p) {
-  Bytes16 codes;
-  memcpy(&codes, p, 16);
-  return __builtin_convertvector(codes, Floats);
-}
-
-LATHE_INLINE Floats unsigned_codes(const uint8_t *p, const uint8_t shift, const uint8_t mask) {
-  UBytes16 codes;
-  memcpy(&codes, p, 16);
-  return __builtin_convertvector(codes >> shift & mask, Floats);
-}
-
-/* Those of weight group `s`, of run of groups `super`; the offset only where there are any. */
-LATHE_INLINE TileScales group_scales(const LatheTiles *m, size_t tile, size_t s, size_t super) {
-  const size_t at = 16 * (tile * m->weight_groups + s), run = 16 * (tile * m->supers + super);
-  TileScales own;
-  own.offset = (Floats){};
-  if (!m->scale_codes) {
-    own.scale = load_halves(m->scales + at);
-    if (m->minimums) own.offset = load_halves(m->minimums + at);
-    else if (m->half_zeros) own.offset = -load_halves(m->half_zeros + at) * own.scale;
-    else if (m->zeros) own.offset = -unsigned_codes(m->zeros + at, 0, 255) * own.scale;
-    else if (m->has_offset) own.offset = -m->zero * own.scale;
-    return own;
-  }
-  const Floats scale = load_halves(m->scales + run);
-  if (m->nibbles) {
-    own.scale = scale * unsigned_codes((const uint8_t *)m->scale_codes + at, 0, 15);
-    own.offset = -load_halves(m->minimums + run) * unsigned_codes((const uint8_t *)m->scale_codes + at, 4, 15);
-    return own;
-  }
-  own.scale = scale * signed_codes(m->scale_codes + at);
-  if (m->minimum_codes) own.offset = -load_halves(m->minimums + run) * unsigned_codes(m->minimum_codes + at, 0, 255);
-  else if (m->has_offset) own.offset = -m->zero * own.scale;
-  return own;
-}
+#include "tile_scales.h"
 
 /* How many of `left` tokens go together. */
 LATHE_INLINE size_t tile_tokens(size_t left) {
@@ -188,7 +148,7 @@ static void multiply_tiles(
         sum_group(m, tile, g, &patch, codes + g * m->input_group * now, now, whole);
         for (size_t h = 0; h < halves; h++) {
           const size_t s = m->halves ? 2 * g + h : g / m->span;
-          const TileScales own = group_scales(m, tile, s, s / m->super_span);
+          const TileScales own = group_scales(m, tile, s, s / m->super_span, scales_any);
           for (size_t t = 0; t < now; t++) {
             const size_t at = (done * m->groups + g * now) * halves + h * now + t;
             for (int r = 0; r < 16; r++) {
@@ -293,7 +253,8 @@ LATHE_INLINE void pack_group(
   }
   const size_t together = LATHE_NEIGHBOURS;
   int8_t *codes = to->codes + at.first * m->groups * group + g * group * now + together * at.place;
-  for (size_t k = 0; k < group; k += together) memcpy(codes + k * now, rounded + k, together);
+  if (now == 1) memcpy(codes, rounded, group);
+  else for (size_t k = 0; k < group; k += together) memcpy(codes + k * now, rounded + k, together);
   if (!rest) return;
   for (size_t i = 0; i < count; i++) rest[i] = x[i] - (float)rounded[i] * scale;
 }

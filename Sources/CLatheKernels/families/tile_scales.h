@@ -1,0 +1,85 @@
+/* The scales of tiles, and what becomes of sums by them. */
+
+/* The scales of a tile's sixteen rows in a weight group, and what Σ input of the group is multiplied by. */
+typedef struct {
+  Floats scale, offset;
+} TileScales;
+
+LATHE_INLINE Floats signed_codes(const int8_t *p) {
+  Bytes16 codes;
+  memcpy(&codes, p, 16);
+  return __builtin_convertvector(codes, Floats);
+}
+
+LATHE_INLINE Floats unsigned_codes(const uint8_t *p, const uint8_t shift, const uint8_t mask) {
+  UBytes16 codes;
+  memcpy(&codes, p, 16);
+  return __builtin_convertvector(codes >> shift & mask, Floats);
+}
+
+/*
+ * How scales are stored, and offsets with them: as a matrix says, or what most matrices have. A token or two wait for
+ * what is asked of the matrix for each group, so that they have products of their own for these.
+ */
+enum { scales_any, scales_plain, scales_zeros, scales_coded, scales_minimums, scales_nibbles };
+
+/* Those of weight group `s`, of run of groups `super`; the offset only where there are any. */
+LATHE_INLINE TileScales group_scales(const LatheTiles *m, size_t tile, size_t s, size_t super, const int form) {
+  const size_t at = 16 * (tile * m->weight_groups + s), run = 16 * (tile * m->supers + super);
+  const int any = form == scales_any;
+  TileScales own;
+  own.offset = (Floats){};
+  if (any ? !m->scale_codes : form <= scales_zeros) {
+    own.scale = load_halves(m->scales + at);
+    if (any && m->minimums) own.offset = load_halves(m->minimums + at);
+    else if (any && m->half_zeros) own.offset = -load_halves(m->half_zeros + at) * own.scale;
+    else if (any ? m->zeros != 0 : form == scales_zeros) {
+      own.offset = -unsigned_codes(m->zeros + at, 0, 255) * own.scale;
+    } else if (any && m->has_offset) own.offset = -m->zero * own.scale;
+    return own;
+  }
+  const Floats scale = load_halves(m->scales + run);
+  if (any ? m->nibbles : form == scales_nibbles) {
+    own.scale = scale * unsigned_codes((const uint8_t *)m->scale_codes + at, 0, 15);
+    own.offset = -load_halves(m->minimums + run) * unsigned_codes((const uint8_t *)m->scale_codes + at, 4, 15);
+    return own;
+  }
+  own.scale = scale * signed_codes(m->scale_codes + at);
+  if (any ? m->minimum_codes != 0 : form == scales_minimums) {
+    own.offset = -load_halves(m->minimums + run) * unsigned_codes(m->minimum_codes + at, 0, 255);
+  } else if (any && m->has_offset) own.offset = -m->zero * own.scale;
+  return own;
+}
+
+#ifdef LATHE_OWN_DOT_QUAD
+/* What stands for codes. */
+enum { names_nothing, names_table, names_marked, names_patched, names_trits };
+
+/* Whether there are products of their own for a form of scales: those that files have. */
+LATHE_INLINE int has_form(const uint32_t bits, const int halves, const int names, const int form) {
+  if (names == names_trits) return form == scales_plain;
+  if (names != names_nothing) return 0;
+  switch (form) {
+    case scales_plain: return !halves;
+    case scales_zeros: return !halves && bits <= 4;
+    case scales_coded: return halves && (bits == 3 || bits == 6);
+    case scales_minimums: return !halves && (bits == 4 || bits == 5);
+    case scales_nibbles: return halves && bits == 2;
+    default: return 0;
+  }
+}
+
+/* The form that a token or two meet a matrix by. */
+LATHE_INLINE int tile_form(const LatheTiles *m, const uint32_t bits, const int halves, const int names) {
+  int form = scales_any;
+  if (m->nibbles) form = scales_nibbles;
+  else if (m->scale_codes) form = m->minimum_codes ? scales_minimums : m->has_offset ? scales_any : scales_coded;
+  else if (m->input_group == 128) form = !m->has_offset ? scales_plain : m->zeros ? scales_zeros : scales_any;
+  return has_form(bits, halves, names, form) ? form : scales_any;
+}
+
+/* Plain scales, and those with zeros, have a form of their own only in groups of 128 inputs. */
+LATHE_INLINE int spans_128(const int form) { return form == scales_plain || form == scales_zeros; }
+
+LATHE_INLINE size_t group_units(const LatheTiles *m, const int form) { return spans_128(form) ? 4 : m->input_group / 32; }
+#endif
