@@ -6,6 +6,8 @@ struct InputKey: Hashable {
   let halves: Bool
   let start: Int32
   let isByte, isTwice: Bool
+  /// Whether scales are powers of two, where inputs are no multiples of a step.
+  let isBinary: Bool
   let order: [Int32]
 }
 
@@ -55,10 +57,10 @@ package final class TileInputs {
 
   /// Rounds `tokens` vectors for `tiles`; rounded twice, what was left of them follows.
   func pack(
-    _ x: UnsafePointer<Float>, tokens: Int, twice: Bool, steps: UnsafePointer<Float>?, for tiles: Tiles,
+    _ x: UnsafePointer<Float>, tokens: Int, as key: InputKey, steps: UnsafePointer<Float>?, for tiles: Tiles,
     team: ThreadTeam
   ) -> LatheTileInputs {
-    let columns = tiles.columns, count = twice ? 2 * tokens : tokens
+    let twice = key.isTwice, columns = tiles.columns, count = twice ? 2 * tokens : tokens
     let x = tiles.order.isEmpty ? x : arrange(x, tokens: tokens, tiles.order, team: team)
     reserve(count, columns: columns)
     let layout = tiles.layout(twice), groups = layout.groups, halves = layout.halves != 0 ? 2 : 1
@@ -68,7 +70,7 @@ package final class TileInputs {
       scales: scales.base.assumingMemoryBound(to: Float.self),
       sums: sums.base.assumingMemoryBound(to: Float.self),
       starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps,
-      binary: steps == nil && !twice && layout.input_group == 32 && layout.span == 1 ? 1 : 0, tokens: count)
+      binary: steps == nil && key.isBinary ? 1 : 0, tokens: count)
     if count * columns < 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
       return all

@@ -19,7 +19,7 @@ extension Tiles {
       var end = first + 1
       while end < products.count, key(products[end].tiles) == shared { end += 1 }
       let packed = inputs.pack(
-        x, tokens: tokens, twice: twice, steps: steps, for: products[first].tiles, team: team)
+        x, tokens: tokens, as: shared, steps: steps, for: products[first].tiles, team: team)
       multiply(products[first..<end], by: packed, twice: twice, inputs: inputs, team: team)
       first = end
     }

@@ -16,8 +16,9 @@
 #ifndef LATHE_CACHE_BLOCKS
 #define LATHE_CACHE_BLOCKS 1
 #endif
-/* How many bytes ahead codes are fetched. */
-#define LATHE_CACHE_AHEAD 8192
+/* How many bytes ahead codes are fetched, and how many scales. */
+#define LATHE_CACHE_AHEAD 4096
+#define LATHE_SCALES_AHEAD 512
 /* Positions whose weights share a step. */
 #define LATHE_CACHE_CHUNK 64
 
@@ -175,52 +176,6 @@ LATHE_INLINE void score_floats(
   for (size_t i = 0; i < n; i++) store_lanes(sum[i] + odd[i], scores + i * stride);
 }
 
-/* The same for `blocks` blocks of codes, whose bytes are `size` apart. */
-LATHE_INLINE void score_codes(
-    const uint32_t kind, const uint8_t *keys, size_t size, const uint16_t *scales, size_t width, const Queries *q,
-    const size_t n, const size_t blocks, float *scores, size_t stride) {
-  const size_t groups = width / LATHE_CACHE_GROUP;
-  Lanes total[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS] = {0};
-  for (size_t g = 0; g < groups; g++, scales += LATHE_LANES) {
-    /* The bias is subtracted before codes are added. */
-    Wholes upper[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS], lower[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
-    for (size_t i = 0; i < n; i++) {
-      for (size_t b = 0; b < blocks; b++) {
-        lower[i][b] = (Wholes){} + q->starts[i * groups + g];
-        upper[i][b] = is_fine(kind) ? (Wholes){} : lower[i][b];
-      }
-    }
-#pragma clang loop unroll(full)
-    for (size_t k = 0; k < LATHE_CACHE_GROUP / 4; k++) {
-      Codes codes[LATHE_CACHE_BLOCKS];
-      for (size_t b = 0; b < blocks; b++) codes[b] = cache_quad(kind, keys + b * size, k % 2 == 1);
-      if (kind == LATHE_CACHE_int8 || k % 2 == 1) {
-        for (size_t b = 0; b < blocks; b++) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + b * size, 0, 2);
-        keys += 64;
-      }
-      for (size_t i = 0; i < n; i++) {
-        const size_t at = i * width + g * LATHE_CACHE_GROUP + 4 * k;
-        for (size_t b = 0; b < blocks; b++) {
-          upper[i][b] = dot_quad(upper[i][b], codes[b], q->high + at, kind == LATHE_CACHE_int8);
-        }
-        for (size_t b = 0; b < blocks && is_fine(kind); b++) {
-          lower[i][b] = dot_quad(lower[i][b], codes[b], q->low + at, kind == LATHE_CACHE_int8);
-        }
-      }
-    }
-    for (size_t b = 0; b < blocks; b++) {
-      const Lanes scale = lanes_from_halves(scales + b * groups * LATHE_LANES);
-      for (size_t i = 0; i < n; i++) {
-        const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][b] << 7) + lower[i][b] : upper[i][b]);
-        total[i][b] += __builtin_convertvector(sum, Lanes) * (scale * q->steps[i * groups + g]);
-      }
-    }
-  }
-  for (size_t i = 0; i < n; i++) {
-    for (size_t b = 0; b < blocks; b++) store_lanes(total[i][b], scores + i * stride + b * LATHE_LANES);
-  }
-}
-
 LATHE_INLINE void score_run(
     const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const Queries *q, const size_t n,
     float *scores) {
@@ -228,41 +183,10 @@ LATHE_INLINE void score_run(
   const uint8_t *keys = head->keys + first / LATHE_LANES * size;
   for (size_t at = 0; at < count; at += LATHE_LANES, keys += size) {
     if (kind == LATHE_CACHE_f16) {
-      for (size_t line = 0; line < size; line += 64) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + line, 0, 2);
+      for (size_t line = 0; line < size; line += 64) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + line);
     }
     score_floats(kind, keys, head->width, q, n, scores + at, LATHE_CACHE_RUN);
   }
-}
-
-/*
- * Scores of the blocks of a chunk of codes, of which each query sees the positions before `seen`; those of others are
- * below all. Returns the largest, a query a lane.
- */
-LATHE_INLINE Lanes score_chunk(
-    const LatheCacheHead *head, const uint32_t kind, size_t position, size_t blocks, const Queries *q, const size_t n,
-    const size_t *seen, float *scores) {
-  const size_t width = head->width, size = LATHE_LANES * cache_row(kind, width);
-  const size_t stride = cache_groups(head) * LATHE_LANES;
-  const uint8_t *keys = head->keys + position / LATHE_LANES * size;
-  const uint16_t *scales = head->key_scales + position / LATHE_LANES * stride;
-  const size_t together = LATHE_CACHE_BLOCKS;
-  size_t b = 0;
-  for (float *to = scores; b + together <= blocks; b += together, to += together * LATHE_LANES) {
-    score_codes(kind, keys + b * size, size, scales + b * stride, width, q, n, together, to, LATHE_CACHE_CHUNK);
-  }
-  for (; b < blocks; b++) {
-    float *to = scores + b * LATHE_LANES;
-    score_codes(kind, keys + b * size, size, scales + b * stride, width, q, n, 1, to, LATHE_CACHE_CHUNK);
-  }
-  Lanes largest[LATHE_CACHE_QUERIES];
-  for (size_t i = 0; i < LATHE_CACHE_QUERIES; i++) {
-    largest[i] = (Lanes)LATHE_UNSEEN;
-    if (i >= n) continue;
-    float *own = scores + i * LATHE_CACHE_CHUNK;
-    for (size_t p = seen[i] > position ? seen[i] - position : 0; p < blocks * LATHE_LANES; p++) own[p] = -INFINITY;
-    for (b = 0; b < blocks; b++) largest[i] = larger(load_lanes(own + b * LATHE_LANES), largest[i]);
-  }
-  return REDUCE_FOUR(largest, larger);
 }
 
 /* 2^x for x of at most 0; what is below 2^-124 is that. Single precision, or to a relative 1e-4 where one byte is made of it. */
@@ -315,7 +239,7 @@ LATHE_INLINE void add_rows(
   }
   for (size_t p = 0; p < count; p++, rows += row) {
     if (kind == LATHE_CACHE_f16) {
-      for (size_t k = 0; k < vectors; k += 2) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 32 * (v + k), 0, 2);
+      for (size_t k = 0; k < vectors; k += 2) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 32 * (v + k));
     }
     for (size_t k = 0; k < vectors; k++) {
       const Lanes x = value_lanes(kind, rows, v + k);
@@ -341,165 +265,7 @@ LATHE_INLINE void weigh_floats(
   }
 }
 
-/* Weights of a chunk times the scales of its positions, as whole numbers. */
-typedef struct {
-  /* What codes' bias adds to sums. */
-  int32_t starts[LATHE_CACHE_QUERIES];
-  float steps[LATHE_CACHE_QUERIES];
-  /* What a code is multiplied by where the weight is 1, and its inverse. */
-  float step, inverse;
-  int8_t high[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK], low[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK];
-} CacheWeights;
-
-/* The largest of a chunk's scales, for each group of elements, of the `visible` positions. */
-LATHE_INLINE void bound_scales(
-    const uint32_t kind, const uint16_t *scales, size_t groups, const size_t blocks, size_t visible, CacheWeights *out) {
-  const float top = code_top(kind);
-  for (size_t g = 0; g < groups; g++, out++, scales += LATHE_LANES) {
-    Lanes widest = 0;
-    for (size_t b = 0; b < blocks; b++) {
-      const Lanes size = magnitude(lanes_from_halves(scales + b * groups * LATHE_LANES));
-      const LaneMask seen = LANE_NUMBERS < (int32_t)(visible - b * LATHE_LANES);
-      widest = larger(visible >= (b + 1) * LATHE_LANES ? size : seen ? size : (Lanes)0.0f, widest);
-    }
-    const float bound = largest_of(widest);
-    out->step = bound * (1 / top);
-    out->inverse = bound > 1e-30f && bound < 3e38f ? top / bound : 0;
-  }
-}
-
-/*
- * Rounds the weights of a chunk's scores for all groups of elements, and adds them to `sums`, times each query's factor.
- * The largest code stands for the largest weight, which is that of a chunk's peak and 1, times the largest scale; scales
- * count of the `visible` positions alone, which all queries see.
- */
-LATHE_INLINE void round_weights(
-    const uint32_t kind, const float *scores, const float *peaks, Lanes factors, const uint16_t *scales, size_t groups,
-    const size_t blocks, const size_t n, size_t visible, size_t at, CacheWeights *out, Lanes *sums) {
-  Lanes shares[LATHE_CACHE_QUERIES][4] = {0};
-  bound_scales(kind, scales, groups, blocks, visible, out);
-  for (size_t i = 0; i < n; i++) {
-    Lanes sum = 0;
-    for (size_t b = 0; b < blocks; b++) {
-      shares[i][b] = powers_of_two(load_lanes(scores + i * LATHE_CACHE_CHUNK + b * LATHE_LANES) - peaks[i], is_fine(kind));
-      sum += shares[i][b];
-    }
-    /* Rounded once whatever the compiler makes of it: alone and among others to the same bits. */
-    sums[i] = __builtin_elementwise_fma(sum, (Lanes){} + factors[i], sums[i]);
-  }
-  for (size_t g = 0; g < groups; g++, out++, scales += LATHE_LANES) {
-    Lanes scale[4] = {0};
-    LaneWords all[LATHE_CACHE_QUERIES] = {0};
-    for (size_t b = 0; b < blocks; b++) scale[b] = lanes_from_halves(scales + b * groups * LATHE_LANES) * out->inverse;
-    for (size_t i = 0; i < n; i++) {
-      LaneWords codes[4];
-      for (size_t b = 0; b < 4; b++) all[i] += codes[b] = wholes(shares[i][b] * scale[b]);
-      store_wholes(kind, codes, out->high[at + i], out->low[at + i]);
-    }
-    const Lanes steps = factors * out->step;
-    const LaneWords total = REDUCE_FOUR(all, ADDED) - LATHE_CACHE_CHUNK * LATHE_WHOLES;
-    const LaneMask starts = (LaneMask)total * -code_bias(kind);
-    memcpy(out->steps + at, &steps, n * sizeof(float));
-    memcpy(out->starts + at, &starts, n * sizeof(float));
-  }
-}
-
-/* Adds a chunk's values of one group of elements under their weights. */
-LATHE_INLINE void add_chunk(
-    const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t n, const CacheWeights *w,
-    float *out, size_t out_stride) {
-  Wholes upper[LATHE_CACHE_QUERIES][2], lower[LATHE_CACHE_QUERIES][2];
-  for (size_t i = 0; i < n; i++) {
-    for (int k = 0; k < 2; k++) {
-      lower[i][k] = (Wholes){} + w->starts[i];
-      upper[i][k] = is_fine(kind) ? (Wholes){} : lower[i][k];
-    }
-  }
-  for (size_t p = 0; p < blocks * LATHE_LANES; p += 4, rows += four) {
-    for (int k = 0; k < 2; k++) {
-      if (kind == LATHE_CACHE_int8 || k == 0) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k, 0, 2);
-      const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
-      for (size_t i = 0; i < n; i++) {
-        upper[i][k] = dot_quad(upper[i][k], codes, w->high[i] + p, kind == LATHE_CACHE_int8);
-        if (is_fine(kind)) lower[i][k] = dot_quad(lower[i][k], codes, w->low[i] + p, kind == LATHE_CACHE_int8);
-      }
-    }
-  }
-  for (size_t i = 0; i < n; i++) {
-    for (size_t k = 0; k < 2; k++) {
-      float *o = out + i * out_stride + k * LATHE_LANES;
-      const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][k] << 7) + lower[i][k] : upper[i][k]);
-      store_lanes(load_lanes(o) + __builtin_convertvector(sum, Lanes) * w->steps[i], o);
-    }
-  }
-}
-
-/* Makes weights of a chunk's scores; what all queries see goes together. */
-LATHE_INLINE void weigh_chunk(
-    const LatheCacheHead *head, const uint32_t kind, size_t position, size_t left, const size_t n, const size_t *seen,
-    const float *scores, Lanes peaks, Lanes highest, CacheWeights *rounded, Lanes *sums) {
-  const size_t groups = cache_groups(head), blocks = LATHE_CACHE_CHUNK / LATHE_LANES;
-  const uint16_t *scales = head->value_scales + position / LATHE_LANES * groups * LATHE_LANES;
-  const Lanes factors = powers_of_two(peaks - highest, 1);
-  float own[LATHE_LANES];
-  store_lanes(peaks, own);
-  size_t visible[LATHE_CACHE_QUERIES], least = LATHE_CACHE_CHUNK;
-  for (size_t i = 0; i < n; i++) {
-    visible[i] = seen[i] > position ? seen[i] - position : 0;
-    least = visible[i] < least ? visible[i] : least;
-  }
-  if (least == LATHE_CACHE_CHUNK) {
-    round_weights(kind, scores, own, factors, scales, groups, blocks, n, least, 0, rounded, sums);
-    return;
-  }
-  for (size_t i = 0; i < n; i++) {
-    round_weights(
-      kind, scores + i * LATHE_CACHE_CHUNK, own + i, (Lanes){} + factors[i], scales, groups, left, 1, visible[i], i,
-      rounded, sums + i);
-  }
-}
-
-/*
- * Codes go chunk by chunk, so that memory is read and numbers are worked out at the same time; the scores of the next
- * chunk come before the values of this one, so that none waits for the other. Sums are relative to a peak that is raised
- * where a score passes it by far. Each query sees the positions before `seen`, the last of `count` from `first` among them.
- */
-LATHE_INLINE void attend_codes(
-    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const Queries *q, const size_t n,
-    const size_t *seen, float *scores, CacheWeights *rounded, float *out, size_t out_stride) {
-  const size_t width = head->width, groups = cache_groups(head), four = 4 * cache_row(kind, width);
-  const size_t all = (count + LATHE_LANES - 1) / LATHE_LANES, whole = LATHE_CACHE_CHUNK / LATHE_LANES;
-  Lanes highest = (Lanes){} + LATHE_UNSEEN, sums[LATHE_CACHE_QUERIES] = {0};
-  Lanes peaks = score_chunk(head, kind, first, all < whole ? all : whole, q, n, seen, scores);
-  for (size_t b = 0; b < all; b += whole) {
-    const size_t left = all - b < whole ? all - b : whole, position = first + b * LATHE_LANES;
-    const size_t next = all - b - left < whole ? all - b - left : whole;
-    float *now = scores + b / whole % 2 * LATHE_CACHE_QUERIES * LATHE_CACHE_CHUNK;
-    float *then = scores + (b / whole + 1) % 2 * LATHE_CACHE_QUERIES * LATHE_CACHE_CHUNK;
-    const LaneMask above = peaks > highest + 32.0f;
-    if (__builtin_reduce_or(above)) {
-      const Lanes next_highest = above ? peaks : highest, kept = powers_of_two(highest - next_highest, 1);
-      for (size_t i = 0; i < n && b; i++) {
-        sums[i] *= kept[i];
-        for (size_t e = 0; e < width; e++) out[i * out_stride + e] *= kept[i];
-      }
-      highest = next_highest;
-    }
-    weigh_chunk(head, kind, position, left, n, seen, now, peaks, highest, rounded, sums);
-    if (next == whole) peaks = score_chunk(head, kind, position + LATHE_CACHE_CHUNK, whole, q, n, seen, then);
-    else if (next) peaks = score_chunk(head, kind, position + LATHE_CACHE_CHUNK, next, q, n, seen, then);
-    for (size_t g = 0; g < groups; g++) {
-      const uint8_t *rows = head->values + value_byte(kind, width, position, 2 * g);
-      float *o = out + 2 * g * LATHE_LANES;
-      if (left == whole) add_chunk(kind, rows, four, whole, n, rounded + g, o, out_stride);
-      else add_chunk(kind, rows, four, left, n, rounded + g, o, out_stride);
-    }
-  }
-  for (size_t i = 0; i < n; i++) {
-    out[i * out_stride + width] = highest[i];
-    out[i * out_stride + width + 1] = seen[i] > first ? sum_of(sums[i]) : 0;
-  }
-}
+#include "attention_codes.h"
 
 /* MARK: Attention */
 
@@ -515,7 +281,8 @@ LATHE_INLINE void attend_run(
     for (size_t e = 0; e < width; e += LATHE_LANES) store_lanes((Lanes){}, out + i * stride + e);
   }
   if (kind >= LATHE_CACHE_int8) {
-    attend_codes(head, kind, first, most, q, n, seen, scores, rounded, out, stride);
+    if (width == 64) attend_codes(head, kind, 64, first, most, q, n, seen, scores, rounded, out, stride);
+    else attend_codes(head, kind, width, first, most, q, n, seen, scores, rounded, out, stride);
     return;
   }
   score_run(head, kind, first, most, q, n, scores);
