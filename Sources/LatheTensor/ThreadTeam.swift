@@ -27,7 +27,7 @@ public final class ThreadTeam: @unchecked Sendable {
   private let joined = Atomic<Int>(0)
   /// What each thread is to do, given its number.
   private var task: ((Int) -> Void)?
-  /// Each thread's at a distance that no lines of the cache are shared, nor fetched together.
+  /// How far each thread's stretch is given away, at distances that no lines of the cache are shared, nor fetched together.
   private let fronts: UnsafeMutablePointer<Atomic<Int>>
   private static let frontStride = 16
 
@@ -80,7 +80,6 @@ public final class ThreadTeam: @unchecked Sendable {
     }
   }
 
-  /// How far the stretch of a thread is given away.
   private func front(_ thread: Int) -> UnsafeMutablePointer<Atomic<Int>> {
     fronts + Self.frontStride * thread
   }

@@ -63,6 +63,24 @@ import Testing
     #expect(covered.withLock { $0 } == 1001)
   }
 
+  @Test(
+    "shares cover all once, whatever the threads and the grain, also where one thread is slow",
+    arguments: [1, 2, 5])
+  func shares(count: Int) {
+    let team = ThreadTeam(count: count)
+    for total in [0, 1, 2, 7, 64, 1001] {
+      for grain in [1, 3, 500] {
+        let done = Mutex([Int](repeating: 0, count: total))
+        team.share(total, grain: grain) { range in
+          if range.contains(0) { usleep(2000) }
+          done.withLock { done in for index in range { done[index] += 1 } }
+          team.share(3, grain: 1) { _ in }
+        }
+        #expect(done.withLock { $0.allSatisfy { $0 == 1 } })
+      }
+    }
+  }
+
   @Test("a file appears whole or not at all")
   func atomicFile() throws {
     let path = NSTemporaryDirectory() + "lathe-atomic-\(UUID().uuidString)"

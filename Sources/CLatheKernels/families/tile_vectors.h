@@ -319,51 +319,51 @@ LATHE_INLINE void tile_product(
 #define LATHE_SCALES_READY 512
 
 #if LATHE_TILES_TOGETHER > 1
-#define LATHE_TILES_PAIR(bits, halves, names)                                                                            \
-  if (tiles > 1 && now == LATHE_TILE_TOKENS) {                                                                           \
-    const size_t half = LATHE_TILE_TOKENS / 2;                                                                           \
-    tile_product(m, tile, scales, x, done, 0, out, stride, bits, halves, names, half, 2 * half, 2, 0);                    \
-    tile_product(m, tile, scales, x, done, half, out, stride, bits, halves, names, half, 2 * half, 2, 0);                 \
-    continue;                                                                                                            \
+#define LATHE_TILES_PAIR(bits, halves, names)                                                                      \
+  if (tiles > 1 && now == LATHE_TILE_TOKENS) {                                                                     \
+    const size_t half = LATHE_TILE_TOKENS / 2;                                                                     \
+    tile_product(m, tile, scales, x, done, 0, out, stride, bits, halves, names, half, 2 * half, 2, scales_any);    \
+    tile_product(m, tile, scales, x, done, half, out, stride, bits, halves, names, half, 2 * half, 2, scales_any); \
+    continue;                                                                                                      \
   }
 #else
 #define LATHE_TILES_PAIR(bits, halves, names)
 #endif
 #define LATHE_TILES_ALONE(bits, halves, names, tokens, scales, form) \
   tile_product(m, tile + i, scales, x, done, 0, out, stride, bits, halves, names, tokens, tokens, 1, form)
-#define LATHE_TILES_FEW(bits, halves, names, tokens)                                                      \
-  switch (tile_form(m, bits, halves, names)) {                                                            \
-    case scales_plain: LATHE_TILES_FORM(bits, halves, names, tokens, scales_plain)                         \
-    case scales_zeros: LATHE_TILES_FORM(bits, halves, names, tokens, scales_zeros)                         \
-    case scales_coded: LATHE_TILES_FORM(bits, halves, names, tokens, scales_coded)                         \
-    case scales_minimums: LATHE_TILES_FORM(bits, halves, names, tokens, scales_minimums)                   \
-    case scales_nibbles: LATHE_TILES_FORM(bits, halves, names, tokens, scales_nibbles)                     \
-    default: LATHE_TILES_ALONE(bits, halves, names, tokens, 0, scales_any); break;                        \
+#define LATHE_TILES_FEW(bits, halves, names, tokens)                                     \
+  switch (tile_form(m, bits, halves, names)) {                                           \
+    case scales_plain: LATHE_TILES_FORM(bits, halves, names, tokens, scales_plain)       \
+    case scales_zeros: LATHE_TILES_FORM(bits, halves, names, tokens, scales_zeros)       \
+    case scales_coded: LATHE_TILES_FORM(bits, halves, names, tokens, scales_coded)       \
+    case scales_minimums: LATHE_TILES_FORM(bits, halves, names, tokens, scales_minimums) \
+    case scales_nibbles: LATHE_TILES_FORM(bits, halves, names, tokens, scales_nibbles)   \
+    default: LATHE_TILES_ALONE(bits, halves, names, tokens, 0, scales_any); break;       \
   }
-#define LATHE_TILES_FORM(bits, halves, names, tokens, form)                                               \
-  if (has_form(bits, halves, names, form)) LATHE_TILES_ALONE(bits, halves, names, tokens, 0, form);       \
+#define LATHE_TILES_FORM(bits, halves, names, tokens, form)                                         \
+  if (has_form(bits, halves, names, form)) LATHE_TILES_ALONE(bits, halves, names, tokens, 0, form); \
   break;
 /* `tiles` tiles from number `tile` on and the runs of tokens from number `done` on, of which the last ends at `end`. */
-#define LATHE_TILES_FUNCTION(name, bits, halves, names)                                                                  \
-  static void name##_runs(                                                                                               \
-      const LatheTiles *m, size_t tile, size_t tiles, const TileScales *scales, const LatheTileInputs *x, size_t done,   \
-      size_t end, float *out, size_t stride) {                                                                           \
-    for (size_t now; done < end; done += now) {                                                                          \
-      now = tile_tokens(x->tokens - done);                                                                               \
-      LATHE_TILES_PAIR(bits, halves, names)                                                                              \
-      for (size_t i = 0; i < tiles; i++) {                                                                               \
-        const TileScales *own = scales ? scales + i * m->weight_groups : 0;                                              \
-        switch (now) {                                                                                                   \
-          case 1: LATHE_TILES_FEW(bits, halves, names, 1) break;                                                         \
-          case 2: LATHE_TILES_FEW(bits, halves, names, 2) break;                                                         \
-          LATHE_TILES_MORE(bits, halves, names)                                                                          \
-          default: LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own, scales_any); break;                    \
-        }                                                                                                                \
-      }                                                                                                                  \
-    }                                                                                                                    \
+#define LATHE_TILES_FUNCTION(name, bits, halves, names)                                                                \
+  static void name##_runs(                                                                                             \
+      const LatheTiles *m, size_t tile, size_t tiles, const TileScales *scales, const LatheTileInputs *x, size_t done, \
+      size_t end, float *out, size_t stride) {                                                                         \
+    for (size_t now; done < end; done += now) {                                                                        \
+      now = tile_tokens(x->tokens - done);                                                                             \
+      LATHE_TILES_PAIR(bits, halves, names)                                                                            \
+      for (size_t i = 0; i < tiles; i++) {                                                                             \
+        const TileScales *own = scales ? scales + i * m->weight_groups : 0;                                            \
+        switch (now) {                                                                                                 \
+          case 1: LATHE_TILES_FEW(bits, halves, names, 1) break;                                                       \
+          case 2: LATHE_TILES_FEW(bits, halves, names, 2) break;                                                       \
+          LATHE_TILES_MORE(bits, halves, names)                                                                        \
+          default: LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own, scales_any); break;                  \
+        }                                                                                                              \
+      }                                                                                                                \
+    }                                                                                                                  \
   }
 #if LATHE_TILE_TOKENS > 8
-#define LATHE_TILES_MORE(bits, halves, names)                  \
+#define LATHE_TILES_MORE(bits, halves, names)                              \
   case 4: LATHE_TILES_ALONE(bits, halves, names, 4, 0, scales_any); break; \
   case 8: LATHE_TILES_ALONE(bits, halves, names, 8, 0, scales_any); break;
 #elif LATHE_TILE_TOKENS > 4
@@ -371,7 +371,7 @@ LATHE_INLINE void tile_product(
 #else
 #define LATHE_TILES_MORE(bits, halves, names)
 #endif
-#define LATHE_TILES_OF_WIDTH(bits)                          \
+#define LATHE_TILES_OF_WIDTH(bits)                           \
   LATHE_TILES_FUNCTION(tiles_##bits, bits, 0, names_nothing) \
   LATHE_TILES_FUNCTION(tiles_##bits##_halves, bits, 1, names_nothing)
 LATHE_TILES_OF_WIDTH(1)
