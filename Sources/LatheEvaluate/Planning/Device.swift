@@ -42,7 +42,7 @@ public struct Device: Codable, Hashable, Sendable {
     /// What the kernels of this program reach: `lathe bench` against the rates measured beside it, on models of a
     /// billion weights that no cache holds, at 16 bits for `half`, at 4 and 8 bits for the others. To be measured again
     /// whenever kernels change.
-    public static let ownKernels = Efficiency(memory: 0.95, half: 0.8, integer: 0.65)
+    public static let ownKernels = Efficiency(memory: 0.96, half: 0.8, integer: 0.6)
   }
 
   /// The devices known, without sparsity. A new one is one entry here; its source says for each figure where it is from, and
