@@ -18,7 +18,7 @@ package final class Tiles: @unchecked Sendable {
   package let columns: Int
   /// The bytes all tiles take.
   package let byteCount: Int
-  let kernels: Kernels
+  private let kernels: Kernels
   private let memory: LargeMemory
   /// How inputs that were rounded once meet the tiles, and those that were rounded twice: wider groups do for them.
   private let shapes: (once: TileShape, twice: TileShape)

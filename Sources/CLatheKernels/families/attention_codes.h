@@ -201,8 +201,9 @@ LATHE_INLINE void weigh_chunk(
 
 /*
  * Codes go chunk by chunk, so that memory is read and numbers are worked out at the same time; the scores of the next
- * chunk, and the bounds of its values, come before the values of this one, so that none waits for the other. Sums are relative to a peak that is raised
- * where a score passes it by far. Each query sees the positions before `seen`, the last of `count` from `first` among them.
+ * chunk, and the bounds of its values, come before the values of this one, so that none waits for the other. Sums are
+ * relative to a peak that is raised where a score passes it by far. Each query sees the positions before `seen`, the last of
+ * `count` from `first` among them.
  */
 LATHE_INLINE void attend_codes(
     const LatheCacheHead *head, const uint32_t kind, const size_t width, size_t first, size_t count, const Queries *q,
@@ -229,9 +230,12 @@ LATHE_INLINE void attend_codes(
     }
     weigh_chunk(head, kind, width, position, left, n, seen, now, peaks, highest, rounded, sums);
     scales += whole * groups * LATHE_LANES;
-    if (next == whole) bound_scales(kind, scales, groups, whole, LATHE_CACHE_CHUNK, rounded);
-    if (next == whole) peaks = score_chunk(head, kind, width, position + LATHE_CACHE_CHUNK, whole, q, n, seen, then);
-    else if (next) peaks = score_chunk(head, kind, width, position + LATHE_CACHE_CHUNK, next, q, n, seen, then);
+    if (next == whole) {
+      bound_scales(kind, scales, groups, whole, LATHE_CACHE_CHUNK, rounded);
+      peaks = score_chunk(head, kind, width, position + LATHE_CACHE_CHUNK, whole, q, n, seen, then);
+    } else if (next) {
+      peaks = score_chunk(head, kind, width, position + LATHE_CACHE_CHUNK, next, q, n, seen, then);
+    }
     for (size_t g = 0; g < groups; g++) {
       const uint8_t *rows = head->values + value_byte(kind, width, position, 2 * g);
       float *o = out + 2 * g * LATHE_LANES;

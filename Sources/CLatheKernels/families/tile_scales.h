@@ -1,4 +1,4 @@
-/* The scales of tiles, and what becomes of sums by them. */
+/* The scales of tiles, and the forms in which a token or two meet them. */
 
 /* The scales of a tile's sixteen rows in a weight group, and what Σ input of the group is multiplied by. */
 typedef struct {
