@@ -17,8 +17,8 @@ LATHE_INLINE void begin_lanes(Wholes *restrict lanes, const int32_t *starts, con
 
 /* Adds the products of vector k of a unit, whose inputs begin at q. */
 LATHE_INLINE void meet_inputs(
-    TileLanes *restrict lanes, const Codes *w, const int8_t *q, const int k, const int is_byte, const size_t tokens,
-    const size_t pitch, const size_t tiles) {
+    TileLanes *restrict lanes, const Codes *w, const int8_t *q, const int k, const uint32_t width, const int halves,
+    const size_t tokens, const size_t pitch, const size_t tiles) {
   q += (size_t)k / 2 * 8 * pitch;
 #pragma clang loop unroll(full)
   for (size_t p = 0; p < (tokens + 1) / 2; p++) {

@@ -46,7 +46,7 @@ LATHE_INLINE void trit_product(
         if (k % 4 == 0 && k < 28) __builtin_prefetch(from + LATHE_AHEAD + 16 * k);
         w[i] = block_quad(from, k, &tops[i]);
       }
-      meet_inputs(lanes, w, q, k % 8, 0, tokens, pitch, tiles);
+      meet_inputs(lanes, w, q, k % 8, 2, 0, tokens, pitch, tiles);
       if (k % 8 == 7 && ++begun == units) {
         flush(m, tile, ready, &scales, &run, lanes, sums, tokens, tiles, form);
         step_scales(m, &scales);

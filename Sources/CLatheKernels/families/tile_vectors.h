@@ -82,6 +82,8 @@ typedef Floats TileSums[LATHE_TILE_TOKENS];
 
 #ifdef LATHE_TOKEN_PAIRS
 #include "tile_pairs.h"
+#elif defined(LATHE_SHORT_SUMS)
+#include "tile_shorts.h"
 #else
 /* Sums that are kept apart: one alone would wait for itself. */
 #define lane_parts(tokens) ((tokens) == 1 ? 4 : (tokens) == 2 ? 4 : (tokens) == 4 ? 2 : 1)
@@ -93,14 +95,14 @@ LATHE_INLINE void begin_lanes(Wholes *restrict lanes, const int32_t *starts, con
 
 /* Adds the products of vector k of a unit of each tile; inputs begin at q, those of `pitch` tokens beside each other. */
 LATHE_INLINE void meet_inputs(
-    TileLanes *restrict lanes, const Codes *w, const int8_t *q, const int k, const int is_byte, const size_t tokens,
-    const size_t pitch, const size_t tiles) {
+    TileLanes *restrict lanes, const Codes *w, const int8_t *q, const int k, const uint32_t width, const int halves,
+    const size_t tokens, const size_t pitch, const size_t tiles) {
   const size_t part = (size_t)k % lane_parts(tokens) * tokens;
 #pragma clang loop unroll(full)
   for (size_t t = 0; t < tokens; t++) {
 #pragma clang loop unroll(full)
     for (size_t i = 0; i < tiles; i++) {
-      lanes[i][part + t] = dot_quad(lanes[i][part + t], w[i], q + 4 * ((size_t)k * pitch + t), is_byte);
+      lanes[i][part + t] = dot_quad(lanes[i][part + t], w[i], q + 4 * ((size_t)k * pitch + t), width == 8);
     }
   }
 }
@@ -284,7 +286,7 @@ LATHE_INLINE void tile_product(
           if (names != names_nothing && LATHE_SIGNED_BYTES) w[i] ^= (uint8_t)128;
         }
         if (in_place) continue;
-        meet_inputs(lanes, w, run.codes, k, bits == 8 || names != names_nothing, tokens, pitch, tiles);
+        meet_inputs(lanes, w, run.codes, k, names == names_nothing ? bits : 8, halves, tokens, pitch, tiles);
       }
       if (names == names_marked) marks += 32;
 #pragma clang loop unroll(full)

@@ -30,33 +30,59 @@ static inline __attribute__((always_inline)) void unpack_width(
 #include "../families/widths.h"
 
 #define LATHE_OWN_DOT_QUAD
-/* Pairs of products must fit 16 bits: codes of up to 7 bits do, whole bytes as signed ones do. */
 #define LATHE_SIGNED_BYTES 1
-#define LATHE_TILE_TOKENS 2
+#define LATHE_TILE_TOKENS 4
+#define LATHE_SHORT_SUMS
+typedef int16_t ShortSums __attribute__((vector_size(64)));
 typedef int32_t HalfWholes __attribute__((vector_size(32)));
-typedef uint8_t HalfCodes __attribute__((vector_size(32)));
 
-static inline __attribute__((always_inline)) HalfWholes dot_half(HalfWholes sum, HalfCodes w, __m256i x, const int is_byte) {
-  __m256i codes = (__m256i)w;
-  if (is_byte) {
-    x = _mm256_sign_epi8(x, codes);
-    codes = _mm256_abs_epi8(codes);
-  }
-  return sum + (HalfWholes)_mm256_madd_epi16(_mm256_maddubs_epi16(codes, x), _mm256_set1_epi16(1));
+#define LOWER_HALF(v) ((__m256i)__builtin_shufflevector((Wholes)(v), (Wholes)(v), 0, 1, 2, 3, 4, 5, 6, 7))
+#define UPPER_HALF(v) ((__m256i)__builtin_shufflevector((Wholes)(v), (Wholes)(v), 8, 9, 10, 11, 12, 13, 14, 15))
+#define BOTH_HALVES(a, b) \
+  __builtin_shufflevector((HalfWholes)(a), (HalfWholes)(b), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+
+/* Pairs of products must fit 16 bits: codes of up to 7 bits do, whole bytes as signed ones do. */
+static inline __attribute__((always_inline)) __m256i half_products(__m256i w, __m256i x, const int is_byte) {
+  return is_byte ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
 }
 
-#define dot_quad(sum, w, x, is_byte)                                                                             \
-  ({                                                                                                             \
-    int word;                                                                                                    \
-    memcpy(&word, x, 4);                                                                                         \
-    const __m256i input = _mm256_set1_epi32(word);                                                               \
-    const HalfWholes low = dot_half(                                                                             \
-        __builtin_shufflevector(sum, sum, 0, 1, 2, 3, 4, 5, 6, 7),                                               \
-        (HalfCodes)__builtin_shufflevector((Wholes)(w), (Wholes)(w), 0, 1, 2, 3, 4, 5, 6, 7), input, is_byte);   \
-    const HalfWholes high = dot_half(                                                                            \
-        __builtin_shufflevector(sum, sum, 8, 9, 10, 11, 12, 13, 14, 15),                                         \
-        (HalfCodes)__builtin_shufflevector((Wholes)(w), (Wholes)(w), 8, 9, 10, 11, 12, 13, 14, 15), input, is_byte); \
-    __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);                    \
+static inline __attribute__((always_inline)) __m256i word_broadcast(const int8_t *x) {
+  int word;
+  memcpy(&word, x, 4);
+  return _mm256_set1_epi32(word);
+}
+
+#define pair_products(w, x, is_byte)                                                                           \
+  ({                                                                                                           \
+    const __m256i input = word_broadcast(x);                                                                   \
+    (ShortSums)BOTH_HALVES(                                                                                    \
+        half_products(LOWER_HALF(w), input, is_byte), half_products(UPPER_HALF(w), input, is_byte));           \
+  })
+
+#define added_pairs(sums)                                                                                      \
+  ({                                                                                                           \
+    const __m256i ones = _mm256_set1_epi16(1);                                                                 \
+    BOTH_HALVES(_mm256_madd_epi16(LOWER_HALF(sums), ones), _mm256_madd_epi16(UPPER_HALF(sums), ones));         \
+  })
+
+/* Products that the compiler adds to each other first take registers that are not there. */
+#define as_they_are(sums)                                                                                      \
+  ({                                                                                                           \
+    __m256i low = LOWER_HALF(sums), high = UPPER_HALF(sums);                                                   \
+    __asm__("" : "+x"(low));                                                                                   \
+    __asm__("" : "+x"(high));                                                                                  \
+    (ShortSums)BOTH_HALVES(low, high);                                                                         \
+  })
+
+#define dot_quad(sum, w, x, is_byte) ((sum) + added_pairs(pair_products(w, x, is_byte)))
+
+#define LATHE_OWN_TABLE_QUAD
+#define table_quad(table, w)                                                                                   \
+  ({                                                                                                           \
+    const __m256i entries = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(table)));            \
+    const Codes names = w;                                                                                     \
+    (Codes)BOTH_HALVES(                                                                                        \
+        _mm256_shuffle_epi8(entries, LOWER_HALF(names)), _mm256_shuffle_epi8(entries, UPPER_HALF(names)));     \
   })
 
 #define LATHE_OWN_ROW_TABLES
