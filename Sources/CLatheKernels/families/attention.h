@@ -16,6 +16,10 @@
 #ifndef LATHE_CACHE_BLOCKS
 #define LATHE_CACHE_BLOCKS 1
 #endif
+/* The lanes that registers hold sums for. */
+#ifndef LATHE_CACHE_SUMS
+#define LATHE_CACHE_SUMS 4
+#endif
 /* How many bytes ahead codes are fetched, and how many scales. */
 #define LATHE_CACHE_AHEAD 4096
 #define LATHE_SCALES_AHEAD 512
@@ -74,8 +78,7 @@ LATHE_INLINE float sum_of(Lanes x) {
   })
 #define ADDED(a, b) ((a) + (b))
 
-/* What a cache of codes meets: two bytes a number, or one. */
-LATHE_INLINE int is_fine(const uint32_t kind) { return kind == LATHE_CACHE_int8; }
+#include "code_sums.h"
 
 /* The largest number; of two bytes both keep a sign. */
 LATHE_INLINE float code_top(const uint32_t kind) { return is_fine(kind) ? 128 * 127 : 127; }
@@ -85,57 +88,24 @@ LATHE_INLINE Lanes inverse_steps(Lanes largest, float top) {
   return ((largest > 1e-30f) & (largest < 3e38f)) ? top / largest : (Lanes)0.0f;
 }
 
-/* Nearest whole numbers, of less than four millions, above a constant whose low bits are none. */
-#define LATHE_WHOLES 0x4B400000u
-LATHE_INLINE LaneWords wholes(Lanes x) { return (LaneWords)(x + 12582912.0f); }
-
-typedef int16_t Shorts __attribute__((vector_size(64)));
-typedef int8_t SignedCodes __attribute__((vector_size(64)));
-
-/* The lower halves of 32 numbers, and of 64. */
-LATHE_INLINE Shorts lower_halves(LaneWords a, LaneWords b) {
-  return __builtin_shufflevector(
-    (Shorts)a, (Shorts)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44, 46, 48, 50,
-    52, 54, 56, 58, 60, 62);
-}
-
-LATHE_INLINE void store_bytes(Shorts a, Shorts b, int8_t *p) {
-  const SignedCodes bytes = __builtin_shufflevector(
-    (SignedCodes)a, (SignedCodes)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32, 34, 36, 38, 40, 42, 44,
-    46, 48, 50, 52, 54, 56, 58, 60, 62, 64, 66, 68, 70, 72, 74, 76, 78, 80, 82, 84, 86, 88, 90, 92, 94, 96, 98, 100, 102,
-    104, 106, 108, 110, 112, 114, 116, 118, 120, 122, 124, 126);
-  memcpy(p, &bytes, sizeof bytes);
-}
-
-/* 64 numbers as 128 · high + low, low between -64 and 63; or in one byte. */
-LATHE_INLINE void store_wholes(const uint32_t kind, const LaneWords *codes, int8_t *high, int8_t *low) {
-  const Shorts a = lower_halves(codes[0], codes[1]), b = lower_halves(codes[2], codes[3]);
-  if (!is_fine(kind)) {
-    store_bytes(a, b, high);
-    return;
-  }
-  const Shorts more = a + 64, other = b + 64;
-  store_bytes(more >> 7, other >> 7, high);
-  store_bytes((more & 127) - 64, (other & 127) - 64, low);
-}
-
-/* Codes as `dot_quad` has them: of 64 bytes, or the lower or upper halves of 64. */
+/* Codes as products have them: of 64 bytes, or the lower or upper halves of 64. */
 LATHE_INLINE Codes cache_quad(const uint32_t kind, const uint8_t *p, const int above) {
   Codes w;
   memcpy(&w, p, sizeof w);
-  if (kind == LATHE_CACHE_int8) return w ^ (uint8_t)(LATHE_SIGNED_BYTES ? 128 : 0);
+  if (kind == LATHE_CACHE_int8) return w ^ (uint8_t)(LATHE_SIGNED_BYTES && !LATHE_WHOLE_NUMBERS ? 128 : 0);
   return (Codes)((CodePairs)w >> (uint16_t)(above ? 4 : 0)) & (uint8_t)15;
 }
 
 /* What is still to be subtracted from a code. */
 LATHE_INLINE int32_t code_bias(const uint32_t kind) {
-  return kind == LATHE_CACHE_int4 ? 8 : LATHE_SIGNED_BYTES ? 0 : 128;
+  return kind == LATHE_CACHE_int4 ? 8 : LATHE_SIGNED_BYTES && !LATHE_WHOLE_NUMBERS ? 0 : 128;
 }
 
 /* Queries as they meet keys: floats, or whole numbers with, for each group, a step and what codes' bias adds to sums. */
 typedef struct {
   float *values;
-  int8_t *high, *low;
+  /* 2 · width bytes a query. */
+  int8_t *numbers;
   float *steps;
   int32_t *starts;
 } Queries;
@@ -149,10 +119,9 @@ LATHE_INLINE void round_query(const uint32_t kind, const Queries *q, size_t i, s
     q->steps[group] = largest / code_top(kind);
     const LaneWords codes[4] = {wholes(a * inverse), wholes(b * inverse)};
     q->starts[group] = -code_bias(kind) * (int32_t)__builtin_reduce_add(codes[0] + codes[1] - 2 * LATHE_WHOLES);
-    int8_t high[LATHE_CACHE_CHUNK], low[LATHE_CACHE_CHUNK];
-    store_wholes(kind, codes, high, low);
-    memcpy(q->high + at, high, LATHE_CACHE_GROUP);
-    if (is_fine(kind)) memcpy(q->low + at, low, LATHE_CACHE_GROUP);
+    int8_t numbers[2 * LATHE_CACHE_CHUNK];
+    store_numbers(kind, codes, numbers, 0, LATHE_CACHE_CHUNK);
+    copy_numbers(kind, numbers, q->numbers + 2 * i * width, g * LATHE_CACHE_GROUP, width);
   }
 }
 
@@ -162,18 +131,18 @@ LATHE_INLINE void round_query(const uint32_t kind, const Queries *q, size_t i, s
 LATHE_INLINE void score_floats(
     const uint32_t kind, const uint8_t *keys, size_t width, const Queries *q, const size_t n, float *scores,
     size_t stride) {
-  Lanes sum[LATHE_CACHE_QUERIES] = {0}, odd[LATHE_CACHE_QUERIES] = {0};
+  const size_t parts = LATHE_CACHE_SUMS / LATHE_CACHE_QUERIES > 1 ? 2 : 1;
+  Lanes sum[2][LATHE_CACHE_QUERIES] = {{0}};
   for (size_t e = 0; e < width; e += 2) {
-    const Lanes k = kind == LATHE_CACHE_f32 ? load_lanes((const float *)keys + e * LATHE_LANES)
-                                            : lanes_from_halves((const uint16_t *)keys + e * LATHE_LANES);
-    const Lanes l = kind == LATHE_CACHE_f32 ? load_lanes((const float *)keys + (e + 1) * LATHE_LANES)
-                                            : lanes_from_halves((const uint16_t *)keys + (e + 1) * LATHE_LANES);
-    for (size_t i = 0; i < n; i++) {
-      sum[i] += q->values[i * width + e] * k;
-      odd[i] += q->values[i * width + e + 1] * l;
+    if (kind == LATHE_CACHE_f16) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + 2 * e * LATHE_LANES);
+    for (size_t k = 0; k < 2; k++) {
+      const size_t at = (e + k) * LATHE_LANES;
+      const Lanes key = kind == LATHE_CACHE_f32 ? load_lanes((const float *)keys + at)
+                                                : lanes_from_halves((const uint16_t *)keys + at);
+      for (size_t i = 0; i < n; i++) sum[k % parts][i] += q->values[i * width + e + k] * key;
     }
   }
-  for (size_t i = 0; i < n; i++) store_lanes(sum[i] + odd[i], scores + i * stride);
+  for (size_t i = 0; i < n; i++) store_lanes(parts > 1 ? sum[0][i] + sum[1][i] : sum[0][i], scores + i * stride);
 }
 
 LATHE_INLINE void score_run(
@@ -182,9 +151,6 @@ LATHE_INLINE void score_run(
   const size_t size = LATHE_LANES * cache_row(kind, head->width);
   const uint8_t *keys = head->keys + first / LATHE_LANES * size;
   for (size_t at = 0; at < count; at += LATHE_LANES, keys += size) {
-    if (kind == LATHE_CACHE_f16) {
-      for (size_t line = 0; line < size; line += 64) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + line);
-    }
     score_floats(kind, keys, head->width, q, n, scores + at, LATHE_CACHE_RUN);
   }
 }
@@ -229,17 +195,22 @@ LATHE_INLINE float weights_from_scores(float *s, size_t seen, size_t count, floa
 
 /* MARK: Weighted values */
 
-/* Adds `count` rows of floats under their weights to `vectors` vectors of `n` sums. */
+/*
+ * Adds `count` rows of floats under their weights to `vectors` vectors of `n` sums. A chunk of rows is met once for so many
+ * vectors; each time a share of what comes after it is called for.
+ */
 LATHE_INLINE void add_rows(
     const uint32_t kind, const uint8_t *rows, size_t row, size_t v, const size_t vectors, const size_t n,
     const float *weights, size_t count, float *out, size_t out_stride) {
+  const size_t share = vectors * (kind == LATHE_CACHE_f16 ? 2 : 4) * LATHE_LANES;
+  const uint8_t *ahead = rows + (share < row ? LATHE_CACHE_CHUNK * row + v / vectors * share * count : LATHE_CACHE_AHEAD);
   Lanes sum[LATHE_CACHE_QUERIES][4];
   for (size_t i = 0; i < n; i++) {
     for (size_t k = 0; k < vectors; k++) sum[i][k] = load_lanes(out + i * out_stride + (v + k) * LATHE_LANES);
   }
-  for (size_t p = 0; p < count; p++, rows += row) {
-    if (kind == LATHE_CACHE_f16) {
-      for (size_t k = 0; k < vectors; k += 2) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 32 * (v + k));
+  for (size_t p = 0; p < count; p++, rows += row, ahead += share) {
+    if (kind == LATHE_CACHE_f16 || share < row) {
+      for (size_t line = 0; line < share; line += 64) __builtin_prefetch(ahead + line);
     }
     for (size_t k = 0; k < vectors; k++) {
       const Lanes x = value_lanes(kind, rows, v + k);
@@ -255,12 +226,13 @@ LATHE_INLINE void weigh_floats(
     const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const size_t n, const float *weights,
     float *out, size_t out_stride) {
   const size_t width = head->width, row = cache_row(kind, width), vectors = width / LATHE_LANES;
+  const size_t most = LATHE_CACHE_SUMS / n;
   for (size_t at = 0; at < count; at += LATHE_CACHE_CHUNK) {
     const size_t rest = count - at < LATHE_CACHE_CHUNK ? count - at : LATHE_CACHE_CHUNK;
     const uint8_t *rows = head->values + (first + at) * row;
     size_t v = 0;
-    for (; v + 4 <= vectors; v += 4) add_rows(kind, rows, row, v, 4, n, weights + at, rest, out, out_stride);
-    for (; v + 2 <= vectors; v += 2) add_rows(kind, rows, row, v, 2, n, weights + at, rest, out, out_stride);
+    for (; most >= 4 && v + 4 <= vectors; v += 4) add_rows(kind, rows, row, v, 4, n, weights + at, rest, out, out_stride);
+    for (; most >= 2 && v + 2 <= vectors; v += 2) add_rows(kind, rows, row, v, 2, n, weights + at, rest, out, out_stride);
     for (; v < vectors; v++) add_rows(kind, rows, row, v, 1, n, weights + at, rest, out, out_stride);
   }
 }
@@ -303,8 +275,7 @@ LATHE_INLINE void attend_some(
   Queries q = {.values = scores + LATHE_CACHE_QUERIES * LATHE_CACHE_RUN};
   q.steps = q.values + LATHE_CACHE_QUERIES * width;
   q.starts = (int32_t *)(q.steps + LATHE_CACHE_QUERIES * groups);
-  q.high = (int8_t *)(q.starts + LATHE_CACHE_QUERIES * groups);
-  q.low = q.high + LATHE_CACHE_QUERIES * width;
+  q.numbers = (int8_t *)(q.starts + LATHE_CACHE_QUERIES * groups);
   /* Weights are powers of two. */
   const float scale = all->scale * 1.44269504f;
   /* Each query sees the positions before this one. */

@@ -8,12 +8,9 @@ LATHE_INLINE void score_codes(
   Lanes total[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS] = {0};
   for (size_t g = 0; g < groups; g++, scales += LATHE_LANES) {
     /* The bias is subtracted before codes are added. */
-    Wholes upper[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS], lower[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
+    CodeSums sums[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
     for (size_t i = 0; i < n; i++) {
-      for (size_t b = 0; b < blocks; b++) {
-        lower[i][b] = (Wholes){} + q->starts[i * groups + g];
-        upper[i][b] = is_fine(kind) ? (Wholes){} : lower[i][b];
-      }
+      for (size_t b = 0; b < blocks; b++) sums[i][b] = begin_sums(kind, q->starts[i * groups + g]);
     }
 #pragma clang loop unroll(full)
     for (size_t k = 0; k < LATHE_CACHE_GROUP / 4; k++) {
@@ -23,14 +20,10 @@ LATHE_INLINE void score_codes(
         for (size_t b = 0; b < blocks; b++) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + b * size);
         keys += 64;
       }
+      const size_t at = g * LATHE_CACHE_GROUP + 4 * k;
       for (size_t i = 0; i < n; i++) {
-        const size_t at = i * width + g * LATHE_CACHE_GROUP + 4 * k;
-        for (size_t b = 0; b < blocks; b++) {
-          upper[i][b] = dot_quad(upper[i][b], codes[b], q->high + at, kind == LATHE_CACHE_int8);
-        }
-        for (size_t b = 0; b < blocks && is_fine(kind); b++) {
-          lower[i][b] = dot_quad(lower[i][b], codes[b], q->low + at, kind == LATHE_CACHE_int8);
-        }
+        const int8_t *numbers = q->numbers + 2 * i * width;
+        for (size_t b = 0; b < blocks; b++) meet_numbers(kind, &sums[i][b], codes[b], numbers, at, width, k, 8);
       }
     }
     for (size_t b = 0; b < blocks; b++) {
@@ -38,8 +31,7 @@ LATHE_INLINE void score_codes(
       const Lanes scale = lanes_from_halves(own);
       if (g % 2 == 0) __builtin_prefetch(own + LATHE_SCALES_AHEAD);
       for (size_t i = 0; i < n; i++) {
-        const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][b] << 7) + lower[i][b] : upper[i][b]);
-        total[i][b] += __builtin_convertvector(sum, Lanes) * (scale * q->steps[i * groups + g]);
+        total[i][b] += __builtin_convertvector(whole_sums(kind, &sums[i][b]), Lanes) * (scale * q->steps[i * groups + g]);
       }
     }
   }
@@ -86,7 +78,7 @@ typedef struct {
   float steps[LATHE_CACHE_QUERIES];
   /* What a code is multiplied by where the weight is 1, and its inverse. */
   float step, inverse;
-  int8_t high[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK], low[LATHE_CACHE_QUERIES][LATHE_CACHE_CHUNK];
+  int8_t numbers[LATHE_CACHE_QUERIES][2 * LATHE_CACHE_CHUNK];
 } CacheWeights;
 
 /* The largest of a chunk's scales, for each group of elements, of the `visible` positions. */
@@ -134,7 +126,7 @@ LATHE_INLINE void round_weights(
     for (size_t i = 0; i < n; i++) {
       LaneWords codes[4];
       for (size_t b = 0; b < 4; b++) all[i] += codes[b] = wholes(shares[i][b] * scale[b]);
-      store_wholes(kind, codes, out->high[at + i], out->low[at + i]);
+      store_numbers(kind, codes, out->numbers[at + i], 0, LATHE_CACHE_CHUNK);
     }
     const Lanes steps = factors * out->step;
     const LaneWords total = REDUCE_FOUR(all, ADDED) - LATHE_CACHE_CHUNK * LATHE_WHOLES;
@@ -144,34 +136,47 @@ LATHE_INLINE void round_weights(
   }
 }
 
-/* Adds a chunk's values of one group of elements under their weights. */
-LATHE_INLINE void add_chunk(
-    const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t n, const CacheWeights *w,
-    float *out, size_t out_stride) {
-  Wholes upper[LATHE_CACHE_QUERIES][2], lower[LATHE_CACHE_QUERIES][2];
+/*
+ * Adds `vectors` of the two vectors of a chunk's values of one group of elements, from number `v` on, under their weights;
+ * `run` times four positions, of which there are so many or a multiple, are met in one run.
+ */
+LATHE_INLINE void add_values(
+    const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t run, const size_t v,
+    const size_t vectors, const size_t n, const CacheWeights *w, float *out, size_t out_stride) {
+  CodeSums sums[LATHE_CACHE_QUERIES][2];
   for (size_t i = 0; i < n; i++) {
-    for (int k = 0; k < 2; k++) {
-      lower[i][k] = (Wholes){} + w->starts[i];
-      upper[i][k] = is_fine(kind) ? (Wholes){} : lower[i][k];
-    }
+    for (size_t k = v; k < v + vectors; k++) sums[i][k] = begin_sums(kind, w->starts[i]);
   }
-  for (size_t p = 0; p < blocks * LATHE_LANES; p += 4, rows += four) {
-    for (int k = 0; k < 2; k++) {
-      if (kind == LATHE_CACHE_int8 || k == 0) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k);
-      const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
-      for (size_t i = 0; i < n; i++) {
-        upper[i][k] = dot_quad(upper[i][k], codes, w->high[i] + p, kind == LATHE_CACHE_int8);
-        if (is_fine(kind)) lower[i][k] = dot_quad(lower[i][k], codes, w->low[i] + p, kind == LATHE_CACHE_int8);
+  for (size_t p = 0; p < blocks * LATHE_LANES; p += 4 * run) {
+#pragma clang loop unroll(full)
+    for (size_t step = 0; step < run; step++, rows += four) {
+      for (size_t k = v; k < v + vectors; k++) {
+        if (kind == LATHE_CACHE_int8 || k == 0) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k);
+        const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
+        for (size_t i = 0; i < n; i++) {
+          meet_numbers(kind, &sums[i][k], codes, w->numbers[i], p + 4 * step, LATHE_CACHE_CHUNK, step, run);
+        }
       }
     }
   }
   for (size_t i = 0; i < n; i++) {
-    for (size_t k = 0; k < 2; k++) {
+    for (size_t k = v; k < v + vectors; k++) {
       float *o = out + i * out_stride + k * LATHE_LANES;
-      const LaneMask sum = (LaneMask)(is_fine(kind) ? (upper[i][k] << 7) + lower[i][k] : upper[i][k]);
-      store_lanes(load_lanes(o) + __builtin_convertvector(sum, Lanes) * w->steps[i], o);
+      store_lanes(load_lanes(o) + __builtin_convertvector(whole_sums(kind, &sums[i][k]), Lanes) * w->steps[i], o);
     }
   }
+}
+
+/* Both vectors: together where registers hold as many sums. */
+LATHE_INLINE void add_chunk(
+    const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t run, const size_t n,
+    const CacheWeights *w, float *out, size_t out_stride) {
+  if (LATHE_CACHE_SUMS >= 2 * LATHE_CACHE_QUERIES) {
+    add_values(kind, rows, four, blocks, run, 0, 2, n, w, out, out_stride);
+    return;
+  }
+  add_values(kind, rows, four, blocks, run, 0, 1, n, w, out, out_stride);
+  add_values(kind, rows, four, blocks, run, 1, 1, n, w, out, out_stride);
 }
 
 /* Makes weights of a chunk's scores; what all queries see, whose scales are bounded, goes together. */
@@ -239,8 +244,8 @@ LATHE_INLINE void attend_codes(
     for (size_t g = 0; g < groups; g++) {
       const uint8_t *rows = head->values + value_byte(kind, width, position, 2 * g);
       float *o = out + 2 * g * LATHE_LANES;
-      if (left == whole) add_chunk(kind, rows, four, whole, n, rounded + g, o, out_stride);
-      else add_chunk(kind, rows, four, left, n, rounded + g, o, out_stride);
+      if (left == whole) add_chunk(kind, rows, four, whole, 8, n, rounded + g, o, out_stride);
+      else add_chunk(kind, rows, four, left, 4, n, rounded + g, o, out_stride);
     }
   }
   for (size_t i = 0; i < n; i++) {

@@ -76,6 +76,20 @@ static inline __attribute__((always_inline)) __m256i word_broadcast(const int8_t
 
 #define dot_quad(sum, w, x, is_byte) ((sum) + added_pairs(pair_products(w, x, is_byte)))
 
+/* Bytes times 16-bit numbers: the first and the third of four, then the second and the fourth. */
+static inline __attribute__((always_inline)) __m256i half_shorts(__m256i sum, __m256i w, __m256i even, __m256i odd) {
+  sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), even));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_srli_epi16(w, 8), odd));
+}
+
+#define short_quad(sum, w, x)                                                                                  \
+  ({                                                                                                           \
+    const __m256i even = word_broadcast(x), odd = word_broadcast((x) + 4);                                     \
+    BOTH_HALVES(                                                                                               \
+        half_shorts(LOWER_HALF(sum), LOWER_HALF(w), even, odd),                                                \
+        half_shorts(UPPER_HALF(sum), UPPER_HALF(w), even, odd));                                               \
+  })
+
 #define LATHE_OWN_TABLE_QUAD
 #define table_quad(table, w)                                                                                   \
   ({                                                                                                           \

@@ -174,6 +174,7 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
 }
 
 #define LATHE_CACHE_BLOCKS 2
+#define LATHE_CACHE_SUMS 16
 #define LATHE_SET_NAME "avx512vnni"
 #define LATHE_OWN_DOT_INTEGER
 #include "../families/before_table.h"
