@@ -72,14 +72,17 @@ LATHE_INLINE int has_form(const uint32_t bits, const int halves, const int names
 /* The form that a token or two meet a matrix by. */
 LATHE_INLINE int tile_form(const LatheTiles *m, const uint32_t bits, const int halves, const int names) {
   int form = scales_any;
-  if (m->nibbles) form = scales_nibbles;
-  else if (m->scale_codes) form = m->minimum_codes ? scales_minimums : m->has_offset ? scales_any : scales_coded;
-  else if (m->input_group == 128) form = !m->has_offset ? scales_plain : m->zeros ? scales_zeros : scales_any;
+  if (m->nibbles) form = m->input_group == 32 ? scales_nibbles : scales_any;
+  else if (m->scale_codes && m->input_group == 32) form = m->minimum_codes ? scales_minimums : m->has_offset ? scales_any : scales_coded;
+  else if (!m->scale_codes && m->input_group == 128) form = !m->has_offset ? scales_plain : m->zeros ? scales_zeros : scales_any;
   return has_form(bits, halves, names, form) ? form : scales_any;
 }
 
 /* Plain scales, and those with zeros, have a form of their own only in groups of 128 inputs. */
 LATHE_INLINE int spans_128(const int form) { return form == scales_plain || form == scales_zeros; }
 
-LATHE_INLINE size_t group_units(const LatheTiles *m, const int form) { return spans_128(form) ? 4 : m->input_group / 32; }
+/* The units of an input group; files' scale codes belong to 32 inputs or to half as many. */
+LATHE_INLINE size_t group_units(const LatheTiles *m, const int form) {
+  return form == scales_any ? m->input_group / 32 : spans_128(form) ? 4 : 1;
+}
 #endif

@@ -321,6 +321,8 @@ LATHE_INLINE void tile_product(
 #define LATHE_SCALES_READY 512
 
 #if LATHE_TILES_TOGETHER > 1
+#define LATHE_TILES_MOST(bits, halves, names) \
+  LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own, scales_any);
 #define LATHE_TILES_PAIR(bits, halves, names)                                                                      \
   if (tiles > 1 && now == LATHE_TILE_TOKENS) {                                                                     \
     const size_t half = LATHE_TILE_TOKENS / 2;                                                                     \
@@ -329,21 +331,25 @@ LATHE_INLINE void tile_product(
     continue;                                                                                                      \
   }
 #else
+/* What is known of scales saves a tenth where planes are few; where they are more, registers are what lacks. */
+#define LATHE_TILES_MOST(bits, halves, names)                                           \
+  if ((bits) <= 4) LATHE_TILES_FEW(bits, halves, names, LATHE_TILE_TOKENS, own)         \
+  else LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own, scales_any);
 #define LATHE_TILES_PAIR(bits, halves, names)
 #endif
 #define LATHE_TILES_ALONE(bits, halves, names, tokens, scales, form) \
   tile_product(m, tile + i, scales, x, done, 0, out, stride, bits, halves, names, tokens, tokens, 1, form)
-#define LATHE_TILES_FEW(bits, halves, names, tokens)                                     \
-  switch (tile_form(m, bits, halves, names)) {                                           \
-    case scales_plain: LATHE_TILES_FORM(bits, halves, names, tokens, scales_plain)       \
-    case scales_zeros: LATHE_TILES_FORM(bits, halves, names, tokens, scales_zeros)       \
-    case scales_coded: LATHE_TILES_FORM(bits, halves, names, tokens, scales_coded)       \
-    case scales_minimums: LATHE_TILES_FORM(bits, halves, names, tokens, scales_minimums) \
-    case scales_nibbles: LATHE_TILES_FORM(bits, halves, names, tokens, scales_nibbles)   \
-    default: LATHE_TILES_ALONE(bits, halves, names, tokens, 0, scales_any); break;       \
+#define LATHE_TILES_FEW(bits, halves, names, tokens, ready)                                     \
+  switch (tile_form(m, bits, halves, names)) {                                                  \
+    case scales_plain: LATHE_TILES_FORM(bits, halves, names, tokens, ready, scales_plain)       \
+    case scales_zeros: LATHE_TILES_FORM(bits, halves, names, tokens, ready, scales_zeros)       \
+    case scales_coded: LATHE_TILES_FORM(bits, halves, names, tokens, ready, scales_coded)       \
+    case scales_minimums: LATHE_TILES_FORM(bits, halves, names, tokens, ready, scales_minimums) \
+    case scales_nibbles: LATHE_TILES_FORM(bits, halves, names, tokens, ready, scales_nibbles)   \
+    default: LATHE_TILES_ALONE(bits, halves, names, tokens, ready, scales_any); break;          \
   }
-#define LATHE_TILES_FORM(bits, halves, names, tokens, form)                                         \
-  if (has_form(bits, halves, names, form)) LATHE_TILES_ALONE(bits, halves, names, tokens, 0, form); \
+#define LATHE_TILES_FORM(bits, halves, names, tokens, ready, form)                                      \
+  if (has_form(bits, halves, names, form)) LATHE_TILES_ALONE(bits, halves, names, tokens, ready, form); \
   break;
 /* `tiles` tiles from number `tile` on and the runs of tokens from number `done` on, of which the last ends at `end`. */
 #define LATHE_TILES_FUNCTION(name, bits, halves, names)                                                                \
@@ -356,10 +362,10 @@ LATHE_INLINE void tile_product(
       for (size_t i = 0; i < tiles; i++) {                                                                             \
         const TileScales *own = scales ? scales + i * m->weight_groups : 0;                                            \
         switch (now) {                                                                                                 \
-          case 1: LATHE_TILES_FEW(bits, halves, names, 1) break;                                                       \
-          case 2: LATHE_TILES_FEW(bits, halves, names, 2) break;                                                       \
+          case 1: LATHE_TILES_FEW(bits, halves, names, 1, 0) break;                                                    \
+          case 2: LATHE_TILES_FEW(bits, halves, names, 2, 0) break;                                                    \
           LATHE_TILES_MORE(bits, halves, names)                                                                        \
-          default: LATHE_TILES_ALONE(bits, halves, names, LATHE_TILE_TOKENS, own, scales_any); break;                  \
+          default: LATHE_TILES_MOST(bits, halves, names) break;                                                        \
         }                                                                                                              \
       }                                                                                                                \
     }                                                                                                                  \
