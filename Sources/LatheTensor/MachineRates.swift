@@ -6,10 +6,10 @@ extension Kernels {
     table.pointee.stream(bytes.assumingMemoryBound(to: UInt8.self), n)
   }
 
-  /// Multiplies and adds bytes as fast as can be; returns the number of products.
-  package func integerPeak(rounds: Int) -> Int {
+  /// Multiplies bytes by codes of `bits` bits and adds them up as fast as can be; returns the number of products.
+  package func integerPeak(rounds: Int, bits: Int) -> Int {
     var sink: Int32 = 0
-    return table.pointee.integer_peak(rounds, &sink)
+    return table.pointee.integer_peak(rounds, UInt32(bits), &sink)
   }
 }
 
@@ -48,25 +48,33 @@ public final class StreamMeter {
 
 /// What arithmetic a machine gives, in operations a second; a product and a sum count as two.
 public struct ArithmeticRates: Hashable, Sendable {
-  /// Products of bytes, summed in 32 bits.
+  /// Products of bytes by codes of few bits, summed in 32 bits.
   public var integer: Double
+  /// Products of bytes by whole bytes: slower where processors add neighbouring products to 16 bits.
+  public var byte: Double
   /// Products of single-precision matrices that lie in the caches.
   public var float: Double
 
-  /// Measures both for some tenths of a second, with all threads of `team`.
+  /// Measures all for some tenths of a second, with all threads of `team`.
   public static func measure(team: ThreadTeam) -> ArithmeticRates {
-    let clock = ContinuousClock()
     // The best of several: what other programs take is none of the machine's.
-    var integer = 0.0, float = 0.0
+    var rates = ArithmeticRates(integer: 0, byte: 0, float: 0)
     for _ in 0..<5 {
-      let rounds = 1 << 15, products = Kernels.best.integerPeak(rounds: 1) * rounds
-      let time = clock.measure {
-        team.run(8 * team.count) { _ in _ = Kernels.best.integerPeak(rounds: rounds) }
-      }
-      integer = max(integer, Double(2 * products * 8 * team.count) / (time / .seconds(1)))
-      float = max(float, floatRate(team: team))
+      rates.integer = max(rates.integer, integerRate(bits: 4, team: team))
+      rates.byte = max(rates.byte, integerRate(bits: 8, team: team))
+      rates.float = max(rates.float, floatRate(team: team))
     }
-    return ArithmeticRates(integer: integer, float: float)
+    return rates
+  }
+
+  private static func integerRate(bits: Int, team: ThreadTeam) -> Double {
+    // As many products whatever a round holds.
+    let rounds = (24 << 20) / Kernels.best.integerPeak(rounds: 1, bits: bits)
+    let products = Kernels.best.integerPeak(rounds: 1, bits: bits) * rounds
+    let time = ContinuousClock().measure {
+      team.run(8 * team.count) { _ in _ = Kernels.best.integerPeak(rounds: rounds, bits: bits) }
+    }
+    return Double(2 * products * 8 * team.count) / (time / .seconds(1))
   }
 
   private static func floatRate(team: ThreadTeam) -> Double {

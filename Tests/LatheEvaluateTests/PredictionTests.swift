@@ -71,6 +71,21 @@ import Testing
     #expect(!full.fits && full.cacheBytes == 64 * 1_073_741_824)
   }
 
+  @Test("whole bytes go at a rate of their own, where a device has one")
+  func bytes() throws {
+    let shape = try ModelShape(named: "llama-3-8b")
+    var device = try #require(Device.known.first { $0.name == "a100" })
+    func prefill(bits: Double) throws -> Double {
+      let made = try Footprint(shape, bits: bits, groupSize: 128)
+      return Prediction(made, shape.configuration, on: device, for: try PlanRequest(context: 1)).prefill
+    }
+    let few = try prefill(bits: 4), whole = try prefill(bits: 8)
+    #expect(few == whole)
+    device.byteRate = device.integerRate / 2
+    #expect(try prefill(bits: 4) == few)
+    #expect(abs(try prefill(bits: 8) - whole / 2) < 1e-9 * whole)
+  }
+
   @Test("where blocks differ, caches and attention are those of each block")
   func layers() throws {
     let c = try ModelShape(named: "openelm-1.1b").configuration

@@ -28,11 +28,13 @@ import Testing
   @Test("rates are rates")
   func rates() {
     for kernels in Kernels.available {
-      #expect(kernels.integerPeak(rounds: 3) == 3 * kernels.integerPeak(rounds: 1))
+      for bits in [4, 8] {
+        #expect(kernels.integerPeak(rounds: 3, bits: bits) == 3 * kernels.integerPeak(rounds: 1, bits: bits))
+      }
     }
     let team = ThreadTeam(count: 2)
     let stream = StreamMeter(count: 32 << 20, team: team).measure(team: team)
     let rates = ArithmeticRates.measure(team: team)
-    for rate in [stream, rates.integer, rates.float] { #expect(rate > 1e8 && rate < 1e15) }
+    for rate in [stream, rates.integer, rates.byte, rates.float] { #expect(rate > 1e8 && rate < 1e15) }
   }
 }

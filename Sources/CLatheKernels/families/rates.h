@@ -22,7 +22,8 @@ static uint64_t stream(const uint8_t *bytes, size_t n) {
 
 #ifndef LATHE_OWN_INTEGER_PEAK
 /* Products of bytes that stay in the first cache. */
-static size_t integer_peak(size_t rounds, int32_t *sink) {
+static size_t integer_peak(size_t rounds, uint32_t bits, int32_t *sink) {
+  (void)bits;
   enum { count = 4096 };
   static const uint8_t codes[count] = {1};
   static const int8_t values[count] = {1};

@@ -352,8 +352,9 @@ typedef struct {
     size_t out_stride);
   /// Reads `n` bytes, as fast as the widest loads go; returns a sum of them.
   uint64_t (*_Nonnull stream)(const uint8_t *_Nonnull bytes, size_t n);
-  /// Multiplies and adds bytes that are at hand, as fast as they can be; returns the number of products.
-  size_t (*_Nonnull integer_peak)(size_t rounds, int32_t *_Nonnull sink);
+  /// Multiplies bytes that are at hand by codes of `bits` bits and adds them up, as fast as can be; returns the number of
+  /// products.
+  size_t (*_Nonnull integer_peak)(size_t rounds, uint32_t bits, int32_t *_Nonnull sink);
 } LatheKernels;
 
 /// out[r] = row r · x for `rows` stored rows of `n` elements that lie `stride` bytes apart.

@@ -125,6 +125,32 @@ static inline __attribute__((always_inline)) __m256i row_entries(
     found;                                                                                                       \
   })
 
+#define LATHE_OWN_INTEGER_PEAK
+/* Four sums of short ones: `run` pairs of products are added up before they are widened. */
+static inline __attribute__((always_inline)) size_t peak_of_runs(size_t rounds, const int run, int32_t *sink) {
+  __m256i sums[4] = {0}, codes = _mm256_set1_epi8(3);
+  const __m256i values = _mm256_set1_epi8(-5), ones = _mm256_set1_epi16(1);
+  for (size_t i = 0; i < rounds; i++) {
+    __m256i pairs[4] = {0};
+#pragma clang loop unroll(full)
+    for (int k = 0; k < 4 * run; k++) {
+      /* The compiler must not see that all products are the same. */
+      __asm__ volatile("" : "+x"(codes));
+      pairs[k % 4] = _mm256_add_epi16(pairs[k % 4], _mm256_maddubs_epi16(codes, values));
+    }
+#pragma clang loop unroll(full)
+    for (int k = 0; k < 4; k++) sums[k] = _mm256_add_epi32(sums[k], _mm256_madd_epi16(pairs[k], ones));
+  }
+  const __m256i all = _mm256_add_epi32(_mm256_add_epi32(sums[0], sums[1]), _mm256_add_epi32(sums[2], sums[3]));
+  *sink = _mm256_extract_epi32(all, 0);
+  return rounds * 4 * (size_t)run * 32;
+}
+
+/* Sixteen bits hold eight pairs of products of few bits, one of whole bytes. */
+static size_t integer_peak(size_t rounds, uint32_t bits, int32_t *sink) {
+  return bits < 8 ? peak_of_runs(rounds, 8, sink) : peak_of_runs(rounds, 1, sink);
+}
+
 #define LATHE_OWN_TILE_HALVES
 #define load_halves(h)                                                                                         \
   ({                                                                                                           \

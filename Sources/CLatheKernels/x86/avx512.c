@@ -53,7 +53,8 @@ static inline __attribute__((always_inline)) void unpack_width(
 
 #define LATHE_OWN_INTEGER_PEAK
 /* Twelve accumulators: as many products are under way as both ports hold. */
-static size_t integer_peak(size_t rounds, int32_t *sink) {
+static size_t integer_peak(size_t rounds, uint32_t bits, int32_t *sink) {
+  (void)bits;
   __m512i sums[12], codes = _mm512_set1_epi8(3), values = _mm512_set1_epi8(-5);
   for (int k = 0; k < 12; k++) sums[k] = _mm512_set1_epi32(k);
   for (size_t i = 0; i < rounds; i++) {

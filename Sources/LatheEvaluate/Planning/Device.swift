@@ -8,6 +8,7 @@ public struct Device: Codable, Hashable, Sendable {
     case bandwidth = "bytes_per_second"
     case halfRate = "half_operations_per_second"
     case integerRate = "integer_operations_per_second"
+    case byteRate = "byte_operations_per_second"
   }
 
   /// The name options take.
@@ -20,8 +21,10 @@ public struct Device: Codable, Hashable, Sendable {
   public let bandwidth: Double
   /// Operations a second on numbers of 16 bits, without sparsity; a product and a sum count as two.
   public let halfRate: Double
-  /// Operations a second on whole numbers of 8 bits, without sparsity.
+  /// Operations a second on whole numbers of 8 bits, without sparsity; where weights are codes of fewer bits.
   public let integerRate: Double
+  /// Operations a second where weights are whole bytes, if they are slower; nil for the same.
+  public var byteRate: Double?
   /// Where each figure is from.
   public let source: String
   /// What is reached of them.
@@ -99,7 +102,7 @@ public struct Device: Codable, Hashable, Sendable {
     let rates = ArithmeticRates.measure(team: team)
     return Device(
       name: ownName, title: "this machine", memory: Double(Machine.memory), bandwidth: bandwidth,
-      halfRate: rates.float, integerRate: rates.integer,
+      halfRate: rates.float, integerRate: rates.integer, byteRate: rates.byte,
       source: "\(Machine.processor), \(team.count) threads, \(Kernels.best.name), measured now",
       efficiency: .ownKernels)
   }

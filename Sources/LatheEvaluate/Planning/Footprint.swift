@@ -108,8 +108,11 @@ public struct Prediction: Hashable, Sendable {
   ) {
     let efficiency = device.efficiency
     let rate =
-      footprint.bits <= 8
-      ? device.integerRate * efficiency.integer : device.halfRate * efficiency.half
+      switch footprint.bits {
+      case ...7: device.integerRate * efficiency.integer
+      case ...8: (device.byteRate ?? device.integerRate) * efficiency.integer
+      default: device.halfRate * efficiency.half
+      }
     let bandwidth = device.bandwidth * efficiency.memory
     cacheBytes =
       Double(request.batch)
