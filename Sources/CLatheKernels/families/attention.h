@@ -25,6 +25,8 @@
 #define LATHE_SCALES_AHEAD 512
 /* Positions whose weights share a step. */
 #define LATHE_CACHE_CHUNK 64
+/* The bytes of rows of floats that are met once for some vectors after another: a quarter of a small first cache. */
+#define LATHE_CACHE_ROWS 8192
 
 #ifndef LATHE_OWN_DOT_QUAD
 LATHE_INLINE Wholes dot_quad(Wholes sum, Codes w, const int8_t *x, const int is_byte) {
@@ -196,14 +198,14 @@ LATHE_INLINE float weights_from_scores(float *s, size_t seen, size_t count, floa
 /* MARK: Weighted values */
 
 /*
- * Adds `count` rows of floats under their weights to `vectors` vectors of `n` sums. A chunk of rows is met once for so many
- * vectors; each time a share of what comes after it is called for.
+ * Adds `count` rows of floats under their weights to `vectors` vectors of `n` sums, of which `v` come before. Rows are met once
+ * for so many vectors, and each time a share of what lies `distance` bytes ahead is called for.
  */
 LATHE_INLINE void add_rows(
     const uint32_t kind, const uint8_t *rows, size_t row, size_t v, const size_t vectors, const size_t n,
-    const float *weights, size_t count, float *out, size_t out_stride) {
+    const float *weights, size_t count, size_t distance, float *out, size_t out_stride) {
   const size_t share = vectors * (kind == LATHE_CACHE_f16 ? 2 : 4) * LATHE_LANES;
-  const uint8_t *ahead = rows + (share < row ? LATHE_CACHE_CHUNK * row + v / vectors * share * count : LATHE_CACHE_AHEAD);
+  const uint8_t *ahead = rows + distance + v / vectors * share * count;
   Lanes sum[LATHE_CACHE_QUERIES][4];
   for (size_t i = 0; i < n; i++) {
     for (size_t k = 0; k < vectors; k++) sum[i][k] = load_lanes(out + i * out_stride + (v + k) * LATHE_LANES);
@@ -226,14 +228,18 @@ LATHE_INLINE void weigh_floats(
     const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, const size_t n, const float *weights,
     float *out, size_t out_stride) {
   const size_t width = head->width, row = cache_row(kind, width), vectors = width / LATHE_LANES;
-  const size_t most = LATHE_CACHE_SUMS / n;
-  for (size_t at = 0; at < count; at += LATHE_CACHE_CHUNK) {
-    const size_t rest = count - at < LATHE_CACHE_CHUNK ? count - at : LATHE_CACHE_CHUNK;
+  const size_t most = LATHE_CACHE_SUMS / n < 4 ? LATHE_CACHE_SUMS / n : 4;
+  const size_t together = row < LATHE_CACHE_ROWS / LATHE_LANES ? LATHE_CACHE_ROWS / row : LATHE_LANES;
+  /* Met once, rows come in order; met again, the next ones are needed when these are done. */
+  const size_t distance = vectors <= most ? LATHE_CACHE_AHEAD : together * row;
+  for (size_t at = 0; at < count; at += together) {
+    const size_t rest = count - at < together ? count - at : together;
     const uint8_t *rows = head->values + (first + at) * row;
+    const float *w = weights + at;
     size_t v = 0;
-    for (; most >= 4 && v + 4 <= vectors; v += 4) add_rows(kind, rows, row, v, 4, n, weights + at, rest, out, out_stride);
-    for (; most >= 2 && v + 2 <= vectors; v += 2) add_rows(kind, rows, row, v, 2, n, weights + at, rest, out, out_stride);
-    for (; v < vectors; v++) add_rows(kind, rows, row, v, 1, n, weights + at, rest, out, out_stride);
+    for (; most >= 4 && v + 4 <= vectors; v += 4) add_rows(kind, rows, row, v, 4, n, w, rest, distance, out, out_stride);
+    for (; most >= 2 && v + 2 <= vectors; v += 2) add_rows(kind, rows, row, v, 2, n, w, rest, distance, out, out_stride);
+    for (; v < vectors; v++) add_rows(kind, rows, row, v, 1, n, w, rest, distance, out, out_stride);
   }
 }
 

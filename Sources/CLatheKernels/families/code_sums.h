@@ -1,9 +1,9 @@
 /*
  * Sums of a cache's codes times whole numbers, sixteen lanes of four products at a time.
  *
- * Numbers of 14 bits and a sign, which a cache of 8 bits meets, are 128 · high + low: the lower parts of a query or of a chunk's
- * weights lie `lows` bytes after the upper ones. Sets with products of 16 bits have them whole: four neighbours as the first and
- * the third, the second and the fourth.
+ * Numbers of 14 bits and a sign, which a cache of 8 bits meets, are 128 · high + low: the lower parts of a query or of a
+ * chunk's weights lie `lows` bytes after the upper ones. Sets with products of 16 bits have them whole: of four neighbours
+ * the first and the third, then the second and the fourth.
  */
 
 /* What a cache of codes meets: two bytes a number, or one. */
@@ -56,7 +56,10 @@ LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int
   else store_shorts(a, x + 2 * at), store_shorts(b, x + 2 * at + 64);
 }
 
-/* Adds codes times numbers `at ..< at + 4`, in runs of at most eight calls, of which this is number `k`: so many pairs of products fit 16 bits. */
+/*
+ * Adds codes times numbers `at ..< at + 4`; this is call number `k` of runs of `run`, eight at most, whose pairs of products fit
+ * 16 bits.
+ */
 LATHE_INLINE void meet_numbers(
     const uint32_t kind, CodeSums *sums, Codes w, const int8_t *x, size_t at, size_t lows, const size_t k,
     const size_t run) {

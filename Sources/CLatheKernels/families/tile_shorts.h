@@ -1,10 +1,12 @@
 /*
- * Sums of sets whose instruction adds two products to sixteen bits; such a set brings `pair_products`, 32 of those sums, `as_they_are`,
- * the same ones in the order in which they are added, and `added_pairs`, the sixteen sums of neighbours among them.
+ * Sums of sets whose instruction adds two products to sixteen bits; such a set brings `pair_products`, 32 of those sums,
+ * `as_they_are`, which keeps the order in which they are added, and `added_pairs`, the sixteen sums of neighbours among them.
  *
- * What fits sixteen bits is added up there, and neighbours are put together once for so many vectors: eight of codes of up to
- * four bits, four of five, two of six. A token's whole sums are followed by its short ones, LATHE_TILE_TOKENS lanes above.
+ * What fits sixteen bits is added up there, and neighbours are put together once for so many vectors: eight of codes of up
+ * to four bits, four of five, two of six. A token's short sums lie LATHE_TILE_TOKENS lanes after its whole ones.
  */
+
+_Static_assert(2 * LATHE_TILE_TOKENS <= sizeof(TileLanes) / sizeof(Wholes), "no room for short sums");
 
 /* The vectors whose pairs of products fit sixteen bits together: a pair is 2 · 127 times the largest code at most. */
 LATHE_INLINE int short_run(const uint32_t width, const int halves) {
