@@ -23,7 +23,7 @@ LATHE_INLINE void score_codes(
       const size_t at = g * LATHE_CACHE_GROUP + 4 * k;
       for (size_t i = 0; i < n; i++) {
         const int8_t *numbers = q->numbers + 2 * i * width;
-        for (size_t b = 0; b < blocks; b++) meet_numbers(kind, &sums[i][b], codes[b], numbers, at, width, k, 8);
+        for (size_t b = 0; b < blocks; b++) meet_numbers(kind, &sums[i][b], codes[b], numbers, at, width, k, LATHE_NUMBERS_RUN);
       }
     }
     for (size_t b = 0; b < blocks; b++) {
@@ -244,8 +244,8 @@ LATHE_INLINE void attend_codes(
     for (size_t g = 0; g < groups; g++) {
       const uint8_t *rows = head->values + value_byte(kind, width, position, 2 * g);
       float *o = out + 2 * g * LATHE_LANES;
-      if (left == whole) add_chunk(kind, rows, four, whole, 8, n, rounded + g, o, out_stride);
-      else add_chunk(kind, rows, four, left, 4, n, rounded + g, o, out_stride);
+      if (left == whole) add_chunk(kind, rows, four, whole, LATHE_NUMBERS_RUN, n, rounded + g, o, out_stride);
+      else add_chunk(kind, rows, four, left, LATHE_NUMBERS_PART, n, rounded + g, o, out_stride);
     }
   }
   for (size_t i = 0; i < n; i++) {

@@ -33,6 +33,9 @@ LATHE_INLINE void store_bytes(Shorts a, Shorts b, int8_t *p) {
 
 #ifdef LATHE_SHORT_SUMS
 #define LATHE_WHOLE_NUMBERS 1
+/* Calls of `meet_numbers` that belong together: of a whole chunk, and of sixteen positions. */
+#define LATHE_NUMBERS_RUN 8
+#define LATHE_NUMBERS_PART 4
 typedef struct {
   Wholes whole;
   ShortSums pairs;
@@ -56,10 +59,7 @@ LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int
   else store_shorts(a, x + 2 * at), store_shorts(b, x + 2 * at + 64);
 }
 
-/*
- * Adds codes times numbers `at ..< at + 4`; this is call number `k` of runs of `run`, eight at most, whose pairs of products fit
- * 16 bits.
- */
+/* Adds codes times numbers `at ..< at + 4`; this is call number `k` of runs of `run`, whose pairs of products fit 16 bits. */
 LATHE_INLINE void meet_numbers(
     const uint32_t kind, CodeSums *sums, Codes w, const int8_t *x, size_t at, size_t lows, const size_t k,
     const size_t run) {
@@ -76,6 +76,8 @@ LATHE_INLINE void meet_numbers(
 LATHE_INLINE LaneMask whole_sums(const uint32_t kind, const CodeSums *sums) { return (LaneMask)sums->whole; }
 #else
 #define LATHE_WHOLE_NUMBERS 0
+#define LATHE_NUMBERS_RUN 1
+#define LATHE_NUMBERS_PART 1
 typedef struct {
   Wholes upper, lower;
 } CodeSums;
