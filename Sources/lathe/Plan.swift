@@ -67,13 +67,14 @@ struct Plan: ParsableCommand {
 
   private func show(_ device: Device, _ shape: ModelShape, _ request: PlanRequest, _ footprints: [Footprint])
   {
-    let wholeBytes = device.byteRate.map { $0 < 0.9 * device.integerRate } ?? false
     Output.line()
     Output.line(
       "\(device.title): \(Format.number(device.memory / 1e9, 0)) GB, "
         + "\(Format.number(device.bandwidth / 1e9, device.bandwidth < 1e11 ? 1 : 0)) GB/s, "
-        + "\(Self.rate(device.halfRate)) at 16 bits, \(Self.rate(device.integerRate)) at 8"
-        + (wholeBytes ? "; \(Self.rate(device.byteRate ?? 0)) for whole bytes" : ""))
+        + "\(Self.rate(device.halfRate)) at 16 bits, \(Self.rate(device.integerRate)) at 8")
+    if let rate = device.byteRate, rate < 0.9 * device.integerRate {
+      Output.line("  \(Self.rate(rate)) at 8 where weights are whole bytes")
+    }
     Output.line("   bits   real     weights  fits  decode/s  waits for   prefill/s  waits for")
     for footprint in footprints {
       let prediction = Prediction(footprint, shape.configuration, on: device, for: request)
