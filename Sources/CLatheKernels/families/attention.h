@@ -94,13 +94,13 @@ LATHE_INLINE Lanes inverse_steps(Lanes largest, float top) {
 LATHE_INLINE Codes cache_quad(const uint32_t kind, const uint8_t *p, const int above) {
   Codes w;
   memcpy(&w, p, sizeof w);
-  if (kind == LATHE_CACHE_int8) return w ^ (uint8_t)(LATHE_SIGNED_BYTES && !LATHE_WHOLE_NUMBERS ? 128 : 0);
+  if (kind == LATHE_CACHE_int8) return w ^ (uint8_t)(LATHE_SIGNED_CODES ? 128 : 0);
   return (Codes)((CodePairs)w >> (uint16_t)(above ? 4 : 0)) & (uint8_t)15;
 }
 
 /* What is still to be subtracted from a code. */
 LATHE_INLINE int32_t code_bias(const uint32_t kind) {
-  return kind == LATHE_CACHE_int4 ? 8 : LATHE_SIGNED_BYTES && !LATHE_WHOLE_NUMBERS ? 0 : 128;
+  return kind == LATHE_CACHE_int4 ? 8 : LATHE_SIGNED_CODES ? 0 : 128;
 }
 
 /* Queries as they meet keys: floats, or whole numbers with, for each group, a step and what codes' bias adds to sums. */
@@ -122,7 +122,7 @@ LATHE_INLINE void round_query(const uint32_t kind, const Queries *q, size_t i, s
     const LaneWords codes[4] = {wholes(a * inverse), wholes(b * inverse)};
     q->starts[group] = -code_bias(kind) * (int32_t)__builtin_reduce_add(codes[0] + codes[1] - 2 * LATHE_WHOLES);
     int8_t numbers[2 * LATHE_CACHE_CHUNK];
-    store_numbers(kind, codes, numbers, 0, LATHE_CACHE_CHUNK);
+    store_numbers(kind, codes, numbers);
     copy_numbers(kind, numbers, q->numbers + 2 * i * width, g * LATHE_CACHE_GROUP, width);
   }
 }

@@ -126,7 +126,7 @@ LATHE_INLINE void round_weights(
     for (size_t i = 0; i < n; i++) {
       LaneWords codes[4];
       for (size_t b = 0; b < 4; b++) all[i] += codes[b] = wholes(shares[i][b] * scale[b]);
-      store_numbers(kind, codes, out->numbers[at + i], 0, LATHE_CACHE_CHUNK);
+      store_numbers(kind, codes, out->numbers[at + i]);
     }
     const Lanes steps = factors * out->step;
     const LaneWords total = REDUCE_FOUR(all, ADDED) - LATHE_CACHE_CHUNK * LATHE_WHOLES;

@@ -33,6 +33,7 @@ LATHE_INLINE void store_bytes(Shorts a, Shorts b, int8_t *p) {
 
 #ifdef LATHE_SHORT_SUMS
 #define LATHE_WHOLE_NUMBERS 1
+#define LATHE_SIGNED_CODES 0
 /* Calls of `meet_numbers` that belong together: of a whole chunk, and of sixteen positions. */
 #define LATHE_NUMBERS_RUN 8
 #define LATHE_NUMBERS_PART 4
@@ -52,11 +53,11 @@ LATHE_INLINE void store_shorts(Shorts a, int8_t *p) {
   memcpy(p, &a, sizeof a);
 }
 
-/* Numbers `at ..< at + 64`. */
-LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int8_t *x, size_t at, size_t lows) {
+/* A chunk's 64 numbers. */
+LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int8_t *x) {
   const Shorts a = lower_halves(codes[0], codes[1]), b = lower_halves(codes[2], codes[3]);
-  if (!is_fine(kind)) store_bytes(a, b, x + at);
-  else store_shorts(a, x + 2 * at), store_shorts(b, x + 2 * at + 64);
+  if (!is_fine(kind)) store_bytes(a, b, x);
+  else store_shorts(a, x), store_shorts(b, x + LATHE_CACHE_CHUNK);
 }
 
 /* Adds codes times numbers `at ..< at + 4`; this is call number `k` of runs of `run`, whose pairs of products fit 16 bits. */
@@ -76,6 +77,8 @@ LATHE_INLINE void meet_numbers(
 LATHE_INLINE LaneMask whole_sums(const uint32_t kind, const CodeSums *sums) { return (LaneMask)sums->whole; }
 #else
 #define LATHE_WHOLE_NUMBERS 0
+/* Whether codes of 8 bits are met as signed bytes. */
+#define LATHE_SIGNED_CODES LATHE_SIGNED_BYTES
 #define LATHE_NUMBERS_RUN 1
 #define LATHE_NUMBERS_PART 1
 typedef struct {
@@ -87,9 +90,8 @@ LATHE_INLINE CodeSums begin_sums(const uint32_t kind, int32_t start) {
   return (CodeSums){is_fine(kind) ? (Wholes){} : all, all};
 }
 
-LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int8_t *x, size_t at, size_t lows) {
+LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int8_t *x) {
   const Shorts a = lower_halves(codes[0], codes[1]), b = lower_halves(codes[2], codes[3]);
-  x += at;
   if (!is_fine(kind)) {
     store_bytes(a, b, x);
     return;
@@ -97,7 +99,7 @@ LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int
   /* The lower part lies between -64 and 63. */
   const Shorts more = a + 64, other = b + 64;
   store_bytes(more >> 7, other >> 7, x);
-  store_bytes((more & 127) - 64, (other & 127) - 64, x + lows);
+  store_bytes((more & 127) - 64, (other & 127) - 64, x + LATHE_CACHE_CHUNK);
 }
 
 LATHE_INLINE void meet_numbers(
@@ -112,9 +114,9 @@ LATHE_INLINE LaneMask whole_sums(const uint32_t kind, const CodeSums *sums) {
 }
 #endif
 
-/* 32 numbers that lie as `store_numbers` puts 64 in a chunk of their own, to numbers from `at` on. */
+/* The first 32 numbers of a chunk to numbers from `at` on. */
 LATHE_INLINE void copy_numbers(const uint32_t kind, const int8_t *chunk, int8_t *x, size_t at, size_t lows) {
   if (!is_fine(kind)) memcpy(x + at, chunk, 32);
   else if (LATHE_WHOLE_NUMBERS) memcpy(x + 2 * at, chunk, 64);
-  else memcpy(x + at, chunk, 32), memcpy(x + lows + at, chunk + 64, 32);
+  else memcpy(x + at, chunk, 32), memcpy(x + lows + at, chunk + LATHE_CACHE_CHUNK, 32);
 }

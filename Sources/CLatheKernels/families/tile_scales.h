@@ -69,12 +69,14 @@ LATHE_INLINE int has_form(const uint32_t bits, const int halves, const int names
   }
 }
 
-/* The form that a token or two meet a matrix by. */
+/* The form by which few tokens meet a matrix, and many where `tile_vectors.h` says so. */
 LATHE_INLINE int tile_form(const LatheTiles *m, const uint32_t bits, const int halves, const int names) {
   int form = scales_any;
-  if (m->nibbles) form = m->input_group == 32 ? scales_nibbles : scales_any;
-  else if (m->scale_codes && m->input_group == 32) form = m->minimum_codes ? scales_minimums : m->has_offset ? scales_any : scales_coded;
-  else if (!m->scale_codes && m->input_group == 128) form = !m->has_offset ? scales_plain : m->zeros ? scales_zeros : scales_any;
+  if (m->input_group == 32 && m->nibbles) form = scales_nibbles;
+  else if (m->input_group == 32 && m->minimum_codes) form = scales_minimums;
+  else if (m->input_group == 32 && m->scale_codes && !m->has_offset) form = scales_coded;
+  else if (m->input_group == 128 && !m->scale_codes && !m->has_offset) form = scales_plain;
+  else if (m->input_group == 128 && !m->scale_codes && m->zeros) form = scales_zeros;
   return has_form(bits, halves, names, form) ? form : scales_any;
 }
 

@@ -94,9 +94,9 @@ static inline __attribute__((always_inline)) __m256i half_shorts(__m256i sum, __
 #define table_quad(table, w)                                                                                   \
   ({                                                                                                           \
     const __m256i entries = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(table)));            \
-    const Codes names = w;                                                                                     \
+    const Codes given = w;                                                                                     \
     (Codes)BOTH_HALVES(                                                                                        \
-        _mm256_shuffle_epi8(entries, LOWER_HALF(names)), _mm256_shuffle_epi8(entries, UPPER_HALF(names)));     \
+        _mm256_shuffle_epi8(entries, LOWER_HALF(given)), _mm256_shuffle_epi8(entries, UPPER_HALF(given)));     \
   })
 
 #define LATHE_OWN_ROW_TABLES
@@ -108,21 +108,15 @@ static inline __attribute__((always_inline)) __m256i row_entries(
   names = _mm256_or_si256(names, rows);
   const __m256i first = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)tables), names);
   if (!marks) return first;
-  int word;
-  memcpy(&word, marks, 4);
   const __m256i second = _mm256_shuffle_epi8(_mm256_loadu_si256((const __m256i *)(tables + 64)), names);
-  return _mm256_blendv_epi8(first, second, _mm256_slli_epi16(_mm256_set1_epi32(word), 1));
+  return _mm256_blendv_epi8(first, second, _mm256_slli_epi16(word_broadcast((const int8_t *)marks), 1));
 }
 
 #define row_table_quad(tables, w, marks, k)                                                                      \
   ({                                                                                                             \
-    __m256i halves[2];                                                                                           \
     const Codes given = w;                                                                                       \
-    memcpy(halves, &given, sizeof given);                                                                        \
-    for (int i = 0; i < 2; i++) halves[i] = row_entries((tables) + 32 * i, halves[i], marks);                    \
-    Codes found;                                                                                                 \
-    memcpy(&found, halves, sizeof found);                                                                        \
-    found;                                                                                                       \
+    (Codes)BOTH_HALVES(                                                                                          \
+        row_entries(tables, LOWER_HALF(given), marks), row_entries((tables) + 32, UPPER_HALF(given), marks));    \
   })
 
 #define LATHE_OWN_INTEGER_PEAK
@@ -154,10 +148,9 @@ static size_t integer_peak(size_t rounds, uint32_t bits, int32_t *sink) {
 #define LATHE_OWN_TILE_HALVES
 #define load_halves(h)                                                                                         \
   ({                                                                                                           \
-    typedef float HalfFloats __attribute__((vector_size(32)));                                                 \
-    const HalfFloats low = (HalfFloats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(h)));                 \
-    const HalfFloats high = (HalfFloats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(h) + 1));            \
-    __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);                  \
+    const __m128i *const places = (const __m128i *)(h);                                                        \
+    (Floats)BOTH_HALVES(                                                                                       \
+        _mm256_cvtph_ps(_mm_loadu_si128(places)), _mm256_cvtph_ps(_mm_loadu_si128(places + 1)));               \
   })
 
 typedef float Lanes __attribute__((ext_vector_type(16)));
