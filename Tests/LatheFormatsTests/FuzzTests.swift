@@ -1,6 +1,7 @@
 import Foundation
 import LatheFormats
 import LatheTensor
+import LatheTestSupport
 import Testing
 
 /// Damaged files of every format: each gives a `Problem`, or a checkpoint whose tensors lie in the file.
@@ -8,9 +9,9 @@ import Testing
   @Test(arguments: Sample.all) func damageIsToldOrHarmless(_ sample: Sample) throws {
     let scratch = try Scratch()
     var generator = SplitMix(state: 20_240_401)
-    let end = ContinuousClock.now + .seconds(3)
+    let end = ProcessorTime.now + .seconds(3)
     var (refused, read) = (0, 0)
-    while ContinuousClock.now < end {
+    while ProcessorTime.now < end {
       var bytes = sample.bytes
       for _ in 0...Int(generator.next() % 3) { damage(&bytes, &generator) }
       let path = try scratch.write(bytes, to: sample.fileName)

@@ -2,6 +2,7 @@ import Foundation
 import LatheModel
 import LatheTensor
 import LatheText
+import LatheTestSupport
 import Testing
 
 /// Whole models, damaged: each is a sentence, or runs and gives numbers, finite or not.
@@ -24,10 +25,10 @@ import Testing
     // A longer hunt takes another way each time.
     let seconds = ProcessInfo.processInfo.environment["LATHE_FUZZ_SECONDS"].flatMap(Int.init)
     var damage = Damage(seed: seconds == nil ? 5 : UInt64.random(in: 0..<1 << 60))
-    let end = ContinuousClock.now + .seconds(seconds ?? 3)
+    let end = ProcessorTime.now + .seconds(seconds ?? 3)
     var (refused, ran) = (0, 0)
     let names = sample.files.keys.sorted()
-    while ContinuousClock.now < end {
+    while ProcessorTime.now < end {
       // The tokenizer has tests of its own: it is damaged less often.
       let isTokenizer = Int.random(in: 0..<8, using: &damage.random) == 0
       let name =
