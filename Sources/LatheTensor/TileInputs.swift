@@ -6,6 +6,8 @@ struct InputKey: Hashable {
   let halves: Bool
   let start: Int32
   let isByte, isTwice: Bool
+  /// The bytes in which an input is met.
+  let bytes: Int
   /// Whether scales are powers of two, where inputs are no multiples of a step.
   let isBinary: Bool
   let order: [Int32]
@@ -36,12 +38,12 @@ package final class TileInputs {
     return UnsafePointer(out)
   }
 
-  private func reserve(_ tokens: Int, columns: Int) {
+  private func reserve(_ tokens: Int, columns: Int, bytes: Int) {
     // The last group of a row may be filled up to 128; there are two sums for each 32 columns at most.
     let needed = tokens * (columns + 127) / 128 * 128 + 128 * tokens
+    if codes.count < needed * bytes { codes = AlignedMemory(needed * bytes) }
     guard needed > capacity else { return }
     capacity = needed
-    codes = AlignedMemory(needed)
     scales = AlignedMemory(needed / 8)
     sums = AlignedMemory(needed / 4)
     starts = AlignedMemory(needed / 4)
@@ -62,7 +64,7 @@ package final class TileInputs {
   ) -> LatheTileInputs {
     let twice = key.isTwice, columns = tiles.columns, count = twice ? 2 * tokens : tokens
     let x = tiles.order.isEmpty ? x : arrange(x, tokens: tokens, tiles.order, team: team)
-    reserve(count, columns: columns)
+    reserve(count, columns: columns, bytes: key.bytes)
     let layout = tiles.layout(twice), groups = layout.groups, halves = layout.halves != 0 ? 2 : 1
     let padded = groups * layout.input_group
     let all = LatheTileInputs(
@@ -71,7 +73,7 @@ package final class TileInputs {
       sums: sums.base.assumingMemoryBound(to: Float.self),
       starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps,
       binary: steps == nil && key.isBinary ? 1 : 0, tokens: count)
-    if count * columns < 1 << 14 {
+    if count * columns * key.bytes <= 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
       return all
     }
@@ -86,7 +88,7 @@ package final class TileInputs {
       tiles.pack(
         x + t * columns, tokens: range.count, twice: false, groups: 0..<groups,
         to: LatheTileInputs(
-          codes: all.codes + t * padded, scales: all.scales + t * groups,
+          codes: all.codes + t * padded * key.bytes, scales: all.scales + t * groups,
           sums: all.sums + t * groups * halves,
           starts: all.starts + t * groups * halves, steps: steps.map { $0 + t }, binary: all.binary,
           tokens: range.count))

@@ -115,6 +115,7 @@ package final class Tiles: @unchecked Sendable {
     return InputKey(
       columns: columns, group: layout.input_group, halves: layout.halves != 0, start: layout.start,
       isByte: layout.bits == 8 || layout.table != nil || layout.row_tables != nil, isTwice: twice,
+      bytes: layout.bits == 1 ? kernels.table.pointee.one_bit_input : 1,
       isBinary: !twice && layout.input_group == 32 && layout.span == 1, order: order)
   }
 

@@ -10,6 +10,7 @@ LATHE_INLINE Codes gather_quad(const uint8_t *codes, size_t columns, size_t k) {
 }
 
 #if LATHE_NEIGHBOURS == 4
+
 typedef uint8_t UBytes32 __attribute__((vector_size(32)));
 typedef uint32_t Fours __attribute__((vector_size(64)));
 typedef uint64_t Eights __attribute__((vector_size(64)));

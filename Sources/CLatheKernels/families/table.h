@@ -64,6 +64,11 @@ static const LatheKernels table = {
   .round_column = round_column,
   .quantize_vector = quantize_vector,
   .pack_inputs = pack_inputs,
+#ifdef LATHE_SUBSETS
+  .one_bit_input = LATHE_SUBSET_BYTES,
+#else
+  .one_bit_input = 1,
+#endif
   .multiply_tiles = multiply_tiles,
   .pack_tile = pack_tile,
 #ifdef LATHE_OWN_TRITS

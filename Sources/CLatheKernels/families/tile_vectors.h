@@ -222,6 +222,10 @@ LATHE_INLINE void put_sums(
 #include "tile_trits.h"
 #endif
 
+#ifdef LATHE_SUBSETS
+#include "tile_subsets.h"
+#endif
+
 /* `tiles` tiles and `tokens` inputs of the `pitch` that lie together, after the first `skipped` of them. */
 LATHE_INLINE void tile_product(
     const LatheTiles *m, size_t tile, const TileScales *ready, const LatheTileInputs *x, size_t first, size_t skipped,
@@ -382,7 +386,12 @@ LATHE_INLINE void tile_product(
 #define LATHE_TILES_OF_WIDTH(bits)                           \
   LATHE_TILES_FUNCTION(tiles_##bits, bits, 0, names_nothing) \
   LATHE_TILES_FUNCTION(tiles_##bits##_halves, bits, 1, names_nothing)
+#ifdef LATHE_SUBSETS
+#define tiles_1_runs 0
+#define tiles_1_halves_runs 0
+#else
 LATHE_TILES_OF_WIDTH(1)
+#endif
 LATHE_TILES_OF_WIDTH(2)
 LATHE_TILES_OF_WIDTH(3)
 LATHE_TILES_OF_WIDTH(4)
@@ -425,6 +434,9 @@ static void read_scales(const LatheTiles *m, size_t tile, TileScales *restrict t
 
 static void multiply_tiles(
     const LatheTiles *m, size_t first, size_t count, const LatheTileInputs *x, float *out, size_t stride) {
+#ifdef LATHE_SUBSETS
+  if (m->bits == 1) return multiply_subsets(m, first, count, x, out, stride);
+#endif
   const TileRuns runs = tile_runs(m);
   const size_t tokens = LATHE_RUNS_TOGETHER * LATHE_TILE_TOKENS;
   TileScales ready[LATHE_TILES_TOGETHER * LATHE_SCALES_READY];

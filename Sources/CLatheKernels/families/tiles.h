@@ -58,12 +58,28 @@ LATHE_INLINE size_t tile_tokens(size_t left) {
   return left >= 8 && LATHE_TILE_TOKENS > 8 ? 8 : left >= 4 && LATHE_TILE_TOKENS > 4 ? 4 : left >= 2 ? 2 : 1;
 }
 
+/* Where a vector lies among others: its run's first vector, the run's length, and its place there. */
+typedef struct {
+  size_t first, count, place;
+} TilePlace;
+
+LATHE_INLINE TilePlace tile_place(size_t tokens, size_t token) {
+  for (size_t done = 0, now;; done += now) {
+    now = tile_tokens(tokens - done);
+    if (token < done + now) return (TilePlace){done, now, token - done};
+  }
+}
+
 /* A group of columns that share a row's table; where columns are marked, there are two tables. */
 LATHE_INLINE const uint8_t *row_tables(const LatheTiles *m, size_t tile, size_t group) {
   return m->row_tables + (tile * m->table_groups + group) * (m->marks ? 128 : 64);
 }
 
 #include "gather.h"
+
+#ifdef LATHE_SUBSETS
+#include "subset_codes.h"
+#endif
 
 #ifndef LATHE_OWN_DOT_QUAD
 /* A sum times the scale of its inputs; a binary scale is taken from the bits that the sum was added to. */
@@ -217,16 +233,20 @@ LATHE_INLINE float round_inputs(
   return scale;
 }
 
-/* Where a vector lies among others: its run's first vector, the run's length, and its place there. */
-typedef struct {
-  size_t first, count, place;
-} TilePlace;
-
-LATHE_INLINE TilePlace tile_place(size_t tokens, size_t token) {
-  for (size_t done = 0, now;; done += now) {
-    now = tile_tokens(tokens - done);
-    if (token < done + now) return (TilePlace){done, now, token - done};
+/* Puts one group of a vector of rounded inputs where tiles meet it. */
+LATHE_INLINE void put_inputs(
+    const LatheTiles *m, const int8_t *rounded, size_t g, const TilePlace at, const size_t group, const LatheTileInputs *to) {
+#ifdef LATHE_SUBSETS
+  if (m->bits == 1) {
+    int8_t *tables = to->codes + ((at.first + at.place) * m->groups + g) * group * LATHE_SUBSET_BYTES;
+    for (size_t i = 0; i < group; i += 8) subset_tables(rounded + i, tables + i * LATHE_SUBSET_BYTES);
+    return;
   }
+#endif
+  const size_t together = LATHE_NEIGHBOURS, now = at.count;
+  int8_t *codes = to->codes + at.first * m->groups * group + g * group * now + together * at.place;
+  if (now == 1) memcpy(codes, rounded, group);
+  else for (size_t k = 0; k < group; k += together) memcpy(codes + k * now, rounded + k, together);
 }
 
 /* Rounds one group of a vector; where `rest` is not null, it receives what rounding left. */
@@ -251,10 +271,7 @@ LATHE_INLINE void pack_group(
     const int are_bytes = m->bits == 8 || m->table || m->row_tables;
     to->starts[index] = start + m->start * sum + (are_bytes && LATHE_SIGNED_BYTES ? 128 * sum : 0);
   }
-  const size_t together = LATHE_NEIGHBOURS;
-  int8_t *codes = to->codes + at.first * m->groups * group + g * group * now + together * at.place;
-  if (now == 1) memcpy(codes, rounded, group);
-  else for (size_t k = 0; k < group; k += together) memcpy(codes + k * now, rounded + k, together);
+  put_inputs(m, rounded, g, at, group, to);
   if (!rest) return;
   for (size_t i = 0; i < count; i++) rest[i] = x[i] - (float)rounded[i] * scale;
 }
@@ -289,6 +306,12 @@ LATHE_INLINE void pack_planes(
   for (size_t unit = 0; unit < columns / 32; unit++, out += 64 * bits) {
     Codes q[8];
     gather_unit(codes + 32 * unit, columns, q);
+#ifdef LATHE_SUBSETS
+    if (bits == 1) {
+      pack_subsets(q, out);
+      continue;
+    }
+#endif
     if (bits == 8) {
 #pragma clang loop unroll(full)
       for (int k = 0; k < 8; k++) {

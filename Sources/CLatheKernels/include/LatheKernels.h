@@ -192,7 +192,7 @@ typedef struct {
   size_t rows, columns;
 } LatheTiles;
 
-/// Inputs for tiles: vectors of signed bytes, interleaved as a set's kernels read them.
+/// Inputs for tiles: vectors of signed bytes, interleaved as a set's kernels read them, or tables of their sums.
 typedef struct {
   int8_t *_Nonnull codes;
   /// A scale for each input group, and the sums of the inputs over each weight group within it.
@@ -306,6 +306,8 @@ typedef struct {
   /// Returns the scale.
   float (*_Nonnull quantize_vector)(
     const float *_Nonnull x, float top, float scale, int8_t *_Nonnull codes, size_t n);
+  /// The bytes in which tiles of one bit meet an input; others meet a byte.
+  size_t one_bit_input;
   /// Rounds the input groups `first ..< first + count` of `tokens` vectors for tiles of the shape of `m`; with `twice`, as many again follow them: what rounding left of
   /// each. The memory of `to` holds groups · input_group codes, groups scales, twice as many sums and starts a vector.
   void (*_Nonnull pack_inputs)(

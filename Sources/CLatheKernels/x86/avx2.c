@@ -79,7 +79,10 @@ static inline __attribute__((always_inline)) __m256i word_broadcast(const int8_t
 /* Bytes times 16-bit numbers: the first and the third of four, then the second and the fourth. */
 static inline __attribute__((always_inline)) __m256i half_shorts(__m256i sum, __m256i w, __m256i even, __m256i odd) {
   sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), even));
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_srli_epi16(w, 8), odd));
+  __asm__("" : "+x"(sum));
+  sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_srli_epi16(w, 8), odd));
+  __asm__("" : "+x"(sum));
+  return sum;
 }
 
 #define short_quad(sum, w, x)                                                                                  \
@@ -98,6 +101,31 @@ static inline __attribute__((always_inline)) __m256i half_shorts(__m256i sum, __
     (Codes)BOTH_HALVES(                                                                                        \
         _mm256_shuffle_epi8(entries, LOWER_HALF(given)), _mm256_shuffle_epi8(entries, UPPER_HALF(given)));     \
   })
+
+#define LATHE_SUBSETS
+typedef uint8_t UBytes32 __attribute__((vector_size(32)));
+
+static inline __attribute__((always_inline)) UBytes32 half_entries(UBytes32 table, UBytes32 places) {
+  return (UBytes32)_mm256_shuffle_epi8((__m256i)table, (__m256i)places);
+}
+
+/* The sums of four inputs for each half: of the first two they are the same four places on. */
+static inline __attribute__((always_inline)) void subset_tables(const int8_t *x, int8_t *tables) {
+  const __m256i first_two = _mm256_broadcastsi128_si256(_mm_set1_epi64x(0x0101010000010000));
+  const __m256i third = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0001000100010001, 0));
+  const __m256i both = _mm256_or_si256(third, _mm256_set1_epi16(0x0100));
+  const __m256i all = _mm256_blend_epi32(word_broadcast(x), word_broadcast(x + 4), 0xf0);
+  const __m256i pair = _mm256_shuffle_epi8(all, _mm256_set1_epi16(0x0100));
+  const __m256i other = _mm256_shuffle_epi8(all, _mm256_set1_epi16(0x0302));
+  const __m256i sums = _mm256_maddubs_epi16(first_two, pair);
+  const __m256i a = _mm256_add_epi16(sums, _mm256_maddubs_epi16(third, other));
+  const __m256i b = _mm256_add_epi16(sums, _mm256_maddubs_epi16(both, other));
+  const __m256i mask = _mm256_set1_epi16(63);
+  const __m256i low = _mm256_packus_epi16(_mm256_and_si256(a, mask), _mm256_and_si256(b, mask));
+  const __m256i high = _mm256_packs_epi16(_mm256_srai_epi16(a, 6), _mm256_srai_epi16(b, 6));
+  _mm256_storeu_si256((__m256i *)tables, low);
+  _mm256_storeu_si256((__m256i *)tables + 1, high);
+}
 
 #define LATHE_OWN_ROW_TABLES
 /* Eight rows' entries, those of four in each half of a register; marked columns take what the second tables say. */
