@@ -199,6 +199,13 @@ LATHE_INLINE void flush(
   }
 }
 
+/* Quad number k of a unit, and what stands for its codes in a table of all. */
+LATHE_INLINE Codes named_quad(const LatheTiles *m, const uint8_t *p, const int k, const uint32_t bits, const int names) {
+  const Codes w = quad(p, k, bits);
+  if (names != names_table) return w;
+  return table_quad(m->table, w) ^ (uint8_t)(LATHE_SIGNED_BYTES ? 128 : 0);
+}
+
 /* Where one tile's parts are read. */
 typedef struct {
   const uint8_t *p, *tables, *patch;
@@ -281,13 +288,13 @@ LATHE_INLINE void tile_product(
             lanes[0][k % share] = dot_quad(lanes[0][k % share], own, run.codes + 4 * k, 0);
             continue;
           }
-          w[i] = names == names_patched ? patched_quad(p, k, place[i].tables, &place[i].patch) : quad(p, k, bits);
-          if (names == names_table) w[i] = table_quad(m->table, w[i]);
+          w[i] = names == names_patched ? patched_quad(p, k, place[i].tables, &place[i].patch)
+                                        : named_quad(m, p, k, bits, names);
           if (names == names_marked) {
             const uint8_t *columns = marks + k / (16 / LATHE_VECTOR_ROWS) * LATHE_NEIGHBOURS;
             w[i] = row_table_quad(place[i].tables, w[i], columns, k);
           }
-          if (names != names_nothing && LATHE_SIGNED_BYTES) w[i] ^= (uint8_t)128;
+          if (names >= names_marked && LATHE_SIGNED_BYTES) w[i] ^= (uint8_t)128;
         }
         if (in_place) continue;
         meet_inputs(lanes, w, run.codes, k, names == names_nothing ? bits : 8, halves, tokens, pitch, tiles);
@@ -321,8 +328,18 @@ LATHE_INLINE void tile_product(
  * Runs of tokens that meet a tile before the next one does, so that its scales are read once for all of them, and the most
  * weight groups whose scales are.
  */
+#ifndef LATHE_RUNS_TOGETHER
 #define LATHE_RUNS_TOGETHER 4
+#endif
 #define LATHE_SCALES_READY 512
+
+#ifdef LATHE_BLOCKS
+#include "tile_blocks.h"
+#define LATHE_TILES_BLOCKS(bits, halves, names) \
+  done += multiply_blocks(m, tile, tiles, scales, x, done, end, out, stride, bits, halves, names);
+#else
+#define LATHE_TILES_BLOCKS(bits, halves, names)
+#endif
 
 #if LATHE_TILES_TOGETHER > 1
 #define LATHE_TILES_MOST(bits, halves, names) \
@@ -360,6 +377,7 @@ LATHE_INLINE void tile_product(
   static void name##_runs(                                                                                             \
       const LatheTiles *m, size_t tile, size_t tiles, const TileScales *scales, const LatheTileInputs *x, size_t done, \
       size_t end, float *out, size_t stride) {                                                                         \
+    LATHE_TILES_BLOCKS(bits, halves, names)                                                                            \
     for (size_t now; done < end; done += now) {                                                                        \
       now = tile_tokens(x->tokens - done);                                                                             \
       LATHE_TILES_PAIR(bits, halves, names)                                                                            \
