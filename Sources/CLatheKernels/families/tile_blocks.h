@@ -79,10 +79,10 @@ LATHE_INLINE size_t multiply_blocks(
     size_t end, float *out, size_t stride, const uint32_t bits, const int halves, const int names) {
   const size_t runs = (end - first) / LATHE_TILE_TOKENS;
   if (!has_blocks(bits, names) || runs < 2) return 0;
-#define LATHE_BLOCKS_OF(form)                                                                                   \
-  if (form == scales_any || has_form(bits, halves, names, form)) {                                           \
-    block_product(m, tile + i, own, x, first, runs, out, stride, bits, halves, names, form);                 \
-  }                                                                                                          \
+#define LATHE_BLOCKS_OF(form)                                                                \
+  if (form == scales_any || has_form(bits, halves, names, form)) {                           \
+    block_product(m, tile + i, own, x, first, runs, out, stride, bits, halves, names, form); \
+  }                                                                                          \
   break
   for (size_t i = 0; i < tiles; i++) {
     const TileScales *own = scales ? scales + i * m->weight_groups : 0;

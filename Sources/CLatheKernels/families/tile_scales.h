@@ -55,6 +55,11 @@ LATHE_INLINE TileScales group_scales(const LatheTiles *m, size_t tile, size_t s,
 /* What stands for codes. */
 enum { names_nothing, names_table, names_marked, names_patched, names_trits };
 
+/* The least inputs of a group for which plain scales, and those with zeros, have products of their own. */
+#ifndef LATHE_FORM_GROUP
+#define LATHE_FORM_GROUP 128
+#endif
+
 /* Whether there are products of their own for a form of scales: those that files have. */
 LATHE_INLINE int has_form(const uint32_t bits, const int halves, const int names, const int form) {
   if (names == names_trits) return form == scales_plain;
@@ -75,16 +80,14 @@ LATHE_INLINE int tile_form(const LatheTiles *m, const uint32_t bits, const int h
   if (m->input_group == 32 && m->nibbles) form = scales_nibbles;
   else if (m->input_group == 32 && m->minimum_codes) form = scales_minimums;
   else if (m->input_group == 32 && m->scale_codes && !m->has_offset) form = scales_coded;
-  else if (m->input_group == 128 && !m->scale_codes && !m->has_offset) form = scales_plain;
-  else if (m->input_group == 128 && !m->scale_codes && m->zeros) form = scales_zeros;
+  else if (m->input_group >= LATHE_FORM_GROUP && !m->scale_codes && !m->has_offset) form = scales_plain;
+  else if (m->input_group >= LATHE_FORM_GROUP && !m->scale_codes && m->zeros) form = scales_zeros;
   return has_form(bits, halves, names, form) ? form : scales_any;
 }
 
-/* Plain scales, and those with zeros, have a form of their own only in groups of 128 inputs. */
-LATHE_INLINE int spans_128(const int form) { return form == scales_plain || form == scales_zeros; }
-
 /* The units of an input group; files' scale codes belong to 32 inputs or to half as many. */
 LATHE_INLINE size_t group_units(const LatheTiles *m, const int form) {
-  return form == scales_any ? m->input_group / 32 : spans_128(form) ? 4 : 1;
+  if (form != scales_any && form != scales_plain && form != scales_zeros) return 1;
+  return form != scales_any && LATHE_FORM_GROUP == 128 ? 4 : m->input_group / 32;
 }
 #endif

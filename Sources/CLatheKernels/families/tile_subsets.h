@@ -84,7 +84,7 @@ LATHE_INLINE void flush_subsets(
 LATHE_INLINE void subset_product(
     const LatheTiles *m, size_t tile, TokenRun run, size_t pitch, const uint8_t *tables, float *out, const size_t tiles,
     const int halves, const int form) {
-  const size_t units = m->input_group / 32, size = m->groups * units * 64;
+  const size_t units = group_units(m, form), size = m->groups * units * 64;
   const uint8_t *p = m->codes + tile * size;
   ScalePlace scales = first_scales(m);
   Floats sums[2] = {};
@@ -128,10 +128,12 @@ static void multiply_subsets(
   const size_t most = x->tokens > 1 ? LATHE_SUBSET_CACHE / (2 * m->groups * m->input_group) + 1 : count;
   for (size_t done = 0, now; done < count; done += now) {
     now = count - done < most ? count - done : most;
-    if (m->halves) subset_products(m, first + done, now, x, out, stride, 1, scales_any);
-    else if (m->scale_codes) subset_products(m, first + done, now, x, out, stride, 0, scales_any);
-    else if (!m->has_offset) subset_products(m, first + done, now, x, out, stride, 0, scales_plain);
-    else if (m->zeros) subset_products(m, first + done, now, x, out, stride, 0, scales_zeros);
-    else subset_products(m, first + done, now, x, out, stride, 0, scales_any);
+    switch (tile_form(m, 1, m->halves, names_nothing)) {
+      case scales_plain: subset_products(m, first + done, now, x, out, stride, 0, scales_plain); break;
+      case scales_zeros: subset_products(m, first + done, now, x, out, stride, 0, scales_zeros); break;
+      default:
+        if (m->halves) subset_products(m, first + done, now, x, out, stride, 1, scales_any);
+        else subset_products(m, first + done, now, x, out, stride, 0, scales_any);
+    }
   }
 }
