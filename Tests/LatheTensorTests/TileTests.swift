@@ -34,7 +34,11 @@ extension Tiles {
         }
       }
       let top = Float((1 << tiling.bits) - 1)
-      codes = table(columns, 1) { extreme ? ($0 < 0 ? 0 : UInt8(top)) : UInt8(($0 + 1) / 2 * top) }
+      let plain = table(columns, 1) { UInt8((extreme ? ($0 < 0 ? 0 : 1) : ($0 + 1) / 2) * top) }
+      // Of four rows one has the largest codes alone, and one none but zeros.
+      codes = plain.enumerated().map { row, codes in
+        !extreme || row % 4 > 1 ? codes : codes.map { _ in row % 4 == 0 ? UInt8(top) : 0 }
+      }
       let largest: Float = extreme ? 60000 : 0.01
       scales = table(groups, 1000) { HalfPrecision.bits(largest * ($0 + 1.1) / 2.2) }
       halfZeros = table(groups, 2000) { HalfPrecision.bits(top * ($0 + 1) / 2) }
@@ -145,7 +149,13 @@ extension Tiles {
       plain.read(row, to)
     }
     let tiles = try #require(made)
-    let x = KernelTests.numbers(tokens * columns, 7, scale: 3)
+    var x = KernelTests.numbers(tokens * columns, 7, scale: 3)
+    if extreme {
+      // The outermost inputs: of one sign, of the other, of both in turn.
+      for t in 0..<tokens where t % 4 < 3 {
+        for j in 0..<columns { x[t * columns + j] = t % 4 == 0 || (t % 4 == 2 && j % 2 == 0) ? 3 : -3 }
+      }
+    }
     var out = [Float](repeating: .nan, count: tokens * rows)
     x.withUnsafeBufferPointer { x in
       out.withUnsafeMutableBufferPointer { out in
@@ -187,11 +197,11 @@ extension Tiles {
     }
   }
 
-  @Test("the outermost codes and scales do not overflow", arguments: KernelTests.sets, 1...8)
+  @Test("the outermost codes, inputs and scales do not overflow", arguments: KernelTests.sets, 1...8)
   func extremes(name: String, bits: Int) throws {
-    for group in [16, 32, 128] {
+    for (group, tokens) in [(16, 3), (32, 3), (128, 1), (128, 3), (16, 37), (32, 37), (128, 37)] {
       try check(
-        Tiling(bits: bits, group: group, offsets: .zeros), rows: 16, columns: 512, tokens: 3,
+        Tiling(bits: bits, group: group, offsets: .zeros), rows: 16, columns: 512, tokens: tokens,
         kernels: KernelTests.set(name), extreme: true)
     }
   }

@@ -3,8 +3,9 @@
  * units of a tile at a time, and lies in the first cache meanwhile.
  */
 
-/* The units of a block. */
+/* The units of a block, and the most runs of tokens that meet it. */
 #define LATHE_BLOCK_UNITS 8
+#define LATHE_BLOCK_RUNS 8
 
 /*
  * Planes of four bits alone are read as fast as a block of them, and whole bytes are one; rows' own tables and patches go on
@@ -12,6 +13,10 @@
  */
 LATHE_INLINE int has_blocks(const uint32_t bits, const int names) {
   return names == names_table || (names == names_nothing && bits != 4 && bits != 8);
+}
+
+LATHE_INLINE int meets_blocks(const LatheTiles *m) {
+  return has_blocks(m->bits, m->table ? names_table : m->row_tables ? names_marked : names_nothing);
 }
 
 /* The products of `count` groups, from where the scales are, with one run of tokens. */
@@ -47,8 +52,8 @@ LATHE_INLINE void block_product(
     float *out, size_t stride, const uint32_t bits, const int halves, const int names, const int form) {
   const size_t units = group_units(m, form), most = LATHE_BLOCK_UNITS / units, tokens = LATHE_TILE_TOKENS;
   const uint8_t *p = m->codes + tile * m->groups * units * 64 * bits;
-  TokenRun runs[LATHE_RUNS_TOGETHER];
-  TileSums sums[LATHE_RUNS_TOGETHER] = {};
+  TokenRun runs[LATHE_BLOCK_RUNS];
+  TileSums sums[LATHE_BLOCK_RUNS] = {};
   for (size_t r = 0; r < count; r++) runs[r] = token_run(m, x, first + r * tokens, 0, halves ? 2 : 1);
   ScalePlace scales = first_scales(m);
   for (size_t g = 0, groups; g < m->groups; g += groups) {

@@ -328,16 +328,16 @@ LATHE_INLINE void tile_product(
  * Runs of tokens that meet a tile before the next one does, so that its scales are read once for all of them, and the most
  * weight groups whose scales are.
  */
-#ifndef LATHE_RUNS_TOGETHER
 #define LATHE_RUNS_TOGETHER 4
-#endif
 #define LATHE_SCALES_READY 512
 
 #ifdef LATHE_BLOCKS
 #include "tile_blocks.h"
+#define LATHE_RUNS(m) (meets_blocks(m) ? LATHE_BLOCK_RUNS : LATHE_RUNS_TOGETHER)
 #define LATHE_TILES_BLOCKS(bits, halves, names) \
   done += multiply_blocks(m, tile, tiles, scales, x, done, end, out, stride, bits, halves, names);
 #else
+#define LATHE_RUNS(m) LATHE_RUNS_TOGETHER
 #define LATHE_TILES_BLOCKS(bits, halves, names)
 #endif
 
@@ -456,7 +456,7 @@ static void multiply_tiles(
   if (m->bits == 1) return multiply_subsets(m, first, count, x, out, stride);
 #endif
   const TileRuns runs = tile_runs(m);
-  const size_t tokens = LATHE_RUNS_TOGETHER * LATHE_TILE_TOKENS;
+  const size_t tokens = LATHE_TILE_TOKENS * LATHE_RUNS(m);
   TileScales ready[LATHE_TILES_TOGETHER * LATHE_SCALES_READY];
   const int isReady = x->tokens > LATHE_TILE_TOKENS && m->weight_groups <= LATHE_SCALES_READY;
   for (size_t done = 0, end; done < x->tokens; done = end) {

@@ -5,7 +5,8 @@
  * sixteen sums. Eight quads make a unit, 64 bytes for each bit of a code: a plane of 4 bits (where a code has them) in
  * four vectors of two quads, one of 2 bits in two of four, one of 1 bit in one of eight; whole bytes are a plane each.
  * A group's sums of whole numbers meet the scales once, as floats. A set whose instruction takes eight neighbouring
- * inputs has them in place of quads: eight rows by eight inputs, the upper rows first.
+ * inputs has them in place of quads: eight rows by eight inputs, the upper rows first. A set that looks sums up has codes of
+ * one bit as `subset_codes.h` says.
  *
  * What codes stand for: themselves; entries of one table; entries of tables that each row has for some columns, of which
  * columns may be marked to use a second one; and, where the second of two bits is set, the next of a tile's patches,

@@ -34,7 +34,6 @@ static inline __attribute__((always_inline)) void unpack_width(
 #define LATHE_TILE_TOKENS 4
 #define LATHE_SHORT_SUMS
 #define LATHE_BLOCKS
-#define LATHE_RUNS_TOGETHER 8
 #define LATHE_FORM_GROUP 32
 typedef int16_t ShortSums __attribute__((vector_size(64)));
 typedef int32_t HalfWholes __attribute__((vector_size(32)));
