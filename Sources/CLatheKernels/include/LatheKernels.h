@@ -309,7 +309,8 @@ typedef struct {
   /// The bytes in which tiles of one bit meet an input; others meet a byte.
   size_t one_bit_input;
   /// Rounds the input groups `first ..< first + count` of `tokens` vectors for tiles of the shape of `m`; with `twice`, as many again follow them: what rounding left of
-  /// each. The memory of `to` holds groups · input_group codes, groups scales, twice as many sums and starts a vector.
+  /// each. The memory of `to` holds groups · input_group codes, of one bit `one_bit_input` bytes for each, groups scales,
+  /// twice as many sums and starts a vector.
   void (*_Nonnull pack_inputs)(
     const LatheTiles *_Nonnull m, const float *_Nonnull x, size_t tokens, int twice, size_t first, size_t count,
     const LatheTileInputs *_Nonnull to);
