@@ -78,7 +78,10 @@ static inline __attribute__((always_inline)) __m256i word_broadcast(const int8_t
 
 #define dot_quad(sum, w, x, is_byte) ((sum) + added_pairs(pair_products(w, x, is_byte)))
 
-/* Bytes times 16-bit numbers: the first and the third of four, then the second and the fourth. */
+/*
+ * Bytes times 16-bit numbers: the first and the third of four, then the second and the fourth, in this order, as
+ * `as_they_are` says why.
+ */
 static inline __attribute__((always_inline)) __m256i half_shorts(__m256i sum, __m256i w, __m256i even, __m256i odd) {
   sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), even));
   __asm__("" : "+x"(sum));
