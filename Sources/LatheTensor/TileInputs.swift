@@ -73,7 +73,7 @@ package final class TileInputs {
       sums: sums.base.assumingMemoryBound(to: Float.self),
       starts: starts.base.assumingMemoryBound(to: Int32.self), steps: steps,
       binary: steps == nil && key.isBinary ? 1 : 0, tokens: count)
-    if count * columns * key.bytes <= 1 << 14 {
+    if count * columns < 1 << 14 {
       tiles.pack(x, tokens: tokens, twice: twice, groups: 0..<groups, to: all)
       return all
     }
