@@ -70,7 +70,7 @@ LATHE_INLINE void meet_numbers(
   }
   ShortSums pairs = pair_products(w, x + at, 0);
   if (k % run) pairs += sums->pairs;
-  if (k % run == run - 1) sums->whole += added_pairs(pairs);
+  if (k % run == run - 1) sums->whole += added_pairs(pairs, 0);
   else sums->pairs = as_they_are(pairs);
 }
 

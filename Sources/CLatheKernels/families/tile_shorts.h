@@ -29,8 +29,10 @@ LATHE_INLINE void meet_inputs(
     ShortSums *kept = (ShortSums *)&lanes[0][LATHE_TILE_TOKENS + t];
     ShortSums sums = pair_products(w[0], q + 4 * ((size_t)k * pitch + t), width == 8);
     if (k % run) sums += *kept;
-    if (k % run == run - 1) lanes[0][t] += added_pairs(sums);
-    else *kept = as_they_are(sums);
+    if (k % run == run - 1) {
+      lanes[0][t] += added_pairs(sums, width == 8);
+      if (halves || width == 8) lanes[0][t] = (Wholes)as_they_are(lanes[0][t]);
+    } else *kept = as_they_are(sums);
   }
 }
 

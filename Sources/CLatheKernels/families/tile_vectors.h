@@ -35,9 +35,16 @@ LATHE_INLINE Codes raised(Codes v, const int by, const int mask) {
   return (Codes)((CodePairs)v << (uint16_t)by) & masks;
 }
 
+#ifdef LATHE_THREES
+#include "tile_threes.h"
+#endif
+
 /* Quad number k of a unit. */
 LATHE_INLINE Codes quad(const uint8_t *p, const int k, const uint32_t bits) {
   if (bits == 8) return load_codes(p + 64 * k);
+#ifdef LATHE_THREES
+  if (bits == 3) return three_quad(p, k);
+#endif
   const int four = bits & 4 ? 1 : 0, two = bits & 2 ? 1 : 0;
   Codes w = {};
   if (four) w = shifted(load_codes(p + 64 * (k / 2)), 4 * (k % 2), 15);

@@ -313,6 +313,12 @@ LATHE_INLINE void pack_planes(
       continue;
     }
 #endif
+#ifdef LATHE_THREES
+    if (bits == 3) {
+      pack_threes(q, out);
+      continue;
+    }
+#endif
     if (bits == 8) {
 #pragma clang loop unroll(full)
       for (int k = 0; k < 8; k++) {

@@ -34,6 +34,7 @@ static inline __attribute__((always_inline)) void unpack_width(
 #define LATHE_TILE_TOKENS 4
 #define LATHE_SHORT_SUMS
 #define LATHE_BLOCKS
+#define LATHE_THREES
 #define LATHE_FORM_GROUP 32
 typedef int16_t ShortSums __attribute__((vector_size(64)));
 typedef int32_t HalfWholes __attribute__((vector_size(32)));
@@ -61,9 +62,11 @@ static inline __attribute__((always_inline)) __m256i word_broadcast(const int8_t
         half_products(LOWER_HALF(w), input, is_byte), half_products(UPPER_HALF(w), input, is_byte));           \
   })
 
-#define added_pairs(sums)                                                                                      \
+/* Whole bytes leave a register for the ones, which otherwise are read again for each product. */
+#define added_pairs(sums, is_byte)                                                                             \
   ({                                                                                                           \
-    const __m256i ones = _mm256_set1_epi16(1);                                                                 \
+    __m256i ones = _mm256_set1_epi16(1);                                                                       \
+    if (is_byte) __asm__("" : "+x"(ones));                                                                     \
     BOTH_HALVES(_mm256_madd_epi16(LOWER_HALF(sums), ones), _mm256_madd_epi16(UPPER_HALF(sums), ones));         \
   })
 
@@ -76,7 +79,7 @@ static inline __attribute__((always_inline)) __m256i word_broadcast(const int8_t
     (ShortSums)BOTH_HALVES(low, high);                                                                         \
   })
 
-#define dot_quad(sum, w, x, is_byte) ((sum) + added_pairs(pair_products(w, x, is_byte)))
+#define dot_quad(sum, w, x, is_byte) ((sum) + added_pairs(pair_products(w, x, is_byte), is_byte))
 
 /*
  * Bytes times 16-bit numbers: the first and the third of four, then the second and the fourth, in this order, as
