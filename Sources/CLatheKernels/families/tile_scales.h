@@ -23,9 +23,21 @@ LATHE_INLINE Floats unsigned_codes(const uint8_t *p, const uint8_t shift, const 
  */
 enum { scales_any, scales_plain, scales_zeros, scales_coded, scales_minimums, scales_nibbles };
 
-/* Those of weight group `s`, of run of groups `super`; the offset only where there are any. */
-LATHE_INLINE TileScales group_scales(const LatheTiles *m, size_t tile, size_t s, size_t super, const int form) {
-  const size_t at = 16 * (tile * m->weight_groups + s), run = 16 * (tile * m->supers + super);
+/* What a run of groups multiplies the codes of scales and of minimums by. */
+LATHE_INLINE Floats super_scale(const LatheTiles *m, size_t tile, size_t super) {
+  return load_halves(m->scales + 16 * (tile * m->supers + super));
+}
+LATHE_INLINE Floats super_minimum(const LatheTiles *m, size_t tile, size_t super) {
+  return load_halves(m->minimums + 16 * (tile * m->supers + super));
+}
+
+/*
+ * Those of weight group `s`, of run of groups `super`, of which `held` are the scales and the minimums unless it is null; the
+ * offset only where there are any.
+ */
+LATHE_INLINE TileScales group_scales(
+    const LatheTiles *m, size_t tile, size_t s, size_t super, const int form, const TileScales *held) {
+  const size_t at = 16 * (tile * m->weight_groups + s);
   const int any = form == scales_any;
   TileScales own;
   own.offset = (Floats){};
@@ -38,15 +50,15 @@ LATHE_INLINE TileScales group_scales(const LatheTiles *m, size_t tile, size_t s,
     } else if (any && m->has_offset) own.offset = -m->zero * own.scale;
     return own;
   }
-  const Floats scale = load_halves(m->scales + run);
+  const Floats scale = held ? held->scale : super_scale(m, tile, super);
   if (any ? m->nibbles : form == scales_nibbles) {
     own.scale = scale * unsigned_codes((const uint8_t *)m->scale_codes + at, 0, 15);
-    own.offset = -load_halves(m->minimums + run) * unsigned_codes((const uint8_t *)m->scale_codes + at, 4, 15);
+    own.offset = -(held ? held->offset : super_minimum(m, tile, super)) * unsigned_codes((const uint8_t *)m->scale_codes + at, 4, 15);
     return own;
   }
   own.scale = scale * signed_codes(m->scale_codes + at);
   if (any ? m->minimum_codes != 0 : form == scales_minimums) {
-    own.offset = -load_halves(m->minimums + run) * unsigned_codes(m->minimum_codes + at, 0, 255);
+    own.offset = -(held ? held->offset : super_minimum(m, tile, super)) * unsigned_codes(m->minimum_codes + at, 0, 255);
   } else if (any && m->has_offset) own.offset = -m->zero * own.scale;
   return own;
 }

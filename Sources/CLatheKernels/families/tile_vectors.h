@@ -159,12 +159,36 @@ LATHE_INLINE TokenRun token_run(
     x->binary};
 }
 
-/* The weight group that is met, the run of groups it belongs to, and what is left of both. */
+/*
+ * The weight group that is met, the run of groups it belongs to, and what is left of both; of run number `held - 1`, the scale
+ * and the minimum.
+ */
 typedef struct {
   size_t s, super, left, super_left;
+#ifdef LATHE_SHORT_SUMS
+  size_t held;
+  TileScales scales;
+#endif
 } ScalePlace;
 
-LATHE_INLINE ScalePlace first_scales(const LatheTiles *m) { return (ScalePlace){0, 0, m->span, m->super_span}; }
+LATHE_INLINE ScalePlace first_scales(const LatheTiles *m) {
+  return (ScalePlace){.left = m->span, .super_left = m->super_span};
+}
+
+/* The scales of a run of groups, read once for a tile; null where they are not coded. */
+LATHE_INLINE const TileScales *held_scales(const LatheTiles *m, size_t tile, ScalePlace *place, const int form) {
+#ifdef LATHE_SHORT_SUMS
+  if (form < scales_coded) return 0;
+  if (place->held != place->super + 1) {
+    place->held = place->super + 1;
+    place->scales.scale = super_scale(m, tile, place->super);
+    if (form > scales_coded) place->scales.offset = super_minimum(m, tile, place->super);
+  }
+  return &place->scales;
+#else
+  return 0;
+#endif
+}
 
 /* Goes on after a weight group's part of an input group. */
 LATHE_INLINE void step_scales(const LatheTiles *m, ScalePlace *place) {
@@ -179,12 +203,13 @@ LATHE_INLINE void step_scales(const LatheTiles *m, ScalePlace *place) {
  * each tile, or as they are stored. The tiles' sums go together: a branch for each would tear the products before it apart.
  */
 LATHE_INLINE void flush(
-    const LatheTiles *m, size_t tile, const TileScales *ready, const ScalePlace *place, const TokenRun *run,
+    const LatheTiles *m, size_t tile, const TileScales *ready, ScalePlace *place, const TokenRun *run,
     TileLanes *restrict lanes, TileSums *restrict sums, const size_t tokens, const size_t tiles, const int form) {
   TileScales own[LATHE_TILES_TOGETHER];
 #pragma clang loop unroll(full)
   for (size_t i = 0; i < tiles; i++) {
-    own[i] = ready ? ready[i * m->weight_groups + place->s] : group_scales(m, tile + i, place->s, place->super, form);
+    own[i] = ready ? ready[i * m->weight_groups + place->s]
+                   : group_scales(m, tile + i, place->s, place->super, form, held_scales(m, tile, place, form));
   }
   if (run->binary) {
 #pragma clang loop unroll(full)
@@ -453,7 +478,7 @@ static TileRuns tile_runs(const LatheTiles *m) {
 static void read_scales(const LatheTiles *m, size_t tile, TileScales *restrict to) {
   for (size_t s = 0, super = 0, left = m->super_span; s < m->weight_groups; s++, left--) {
     if (left == 0) super++, left = m->super_span;
-    to[s] = group_scales(m, tile, s, super, scales_any);
+    to[s] = group_scales(m, tile, s, super, scales_any, 0);
   }
 }
 

@@ -165,7 +165,7 @@ static void multiply_tiles(
         sum_group(m, tile, g, &patch, codes + g * m->input_group * now, now, whole);
         for (size_t h = 0; h < halves; h++) {
           const size_t s = m->halves ? 2 * g + h : g / m->span;
-          const TileScales own = group_scales(m, tile, s, s / m->super_span, scales_any);
+          const TileScales own = group_scales(m, tile, s, s / m->super_span, scales_any, 0);
           for (size_t t = 0; t < now; t++) {
             const size_t at = (done * m->groups + g * now) * halves + h * now + t;
             for (int r = 0; r < 16; r++) {
