@@ -15,10 +15,19 @@ extension EncodedMatrix {
     let tiles = Tiles(
       rows: rows, columns: columns, tiling: tiling, isDelicate: isDelicate, kernels: kernels,
       from: TileSource(
+        stored: storedRows,
         read: { row, codes in encoding.readCodes(of: self, row: row, into: codes, with: kernels) },
         finished: releasePages))
     if later && tiling.isTotal { return tiles }
     return tiles?.layOut(team: team) == true ? tiles : nil
+  }
+
+  private var storedRows: StoredRows? {
+    encoding.storedLayout.map {
+      StoredRows(
+        parts[0].baseAddress.assumingMemoryBound(to: UInt8.self), bytesPerRow: parts[0].count / rows,
+        layout: $0)
+    }
   }
 
   @Sendable private func releasePages(of rows: Range<Int>) {

@@ -50,18 +50,33 @@ struct CodeMemory {
   }
 }
 
+/// Rows as a file has them, one after another.
+package struct StoredRows: @unchecked Sendable {
+  // Memory that nobody writes to, and that whoever holds the rows keeps.
+  let bytes: UnsafePointer<UInt8>
+  let bytesPerRow: Int
+  let layout: StoredLayout
+
+  /// Rows that begin at `bytes`.
+  package init(_ bytes: UnsafePointer<UInt8>, bytesPerRow: Int, layout: StoredLayout) {
+    (self.bytes, self.bytesPerRow, self.layout) = (bytes, bytesPerRow, layout)
+  }
+}
+
 /// Where tiles get a matrix's rows from.
 package struct TileSource: Sendable {
+  /// The same rows as they are stored, where they are: `read` keeps their memory.
+  let stored: StoredRows?
   /// Fills in row number `row`, and returns false where it has no place in tiles.
   let read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool
   /// Hears of rows that will not be read again.
   let finished: @Sendable (Range<Int>) -> Void
 
   package init(
-    read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool,
+    stored: StoredRows? = nil, read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool,
     finished: @escaping @Sendable (Range<Int>) -> Void = { _ in }
   ) {
-    (self.read, self.finished) = (read, finished)
+    (self.stored, self.read, self.finished) = (stored, read, finished)
   }
 }
 
@@ -120,7 +135,8 @@ struct TileWriter {
 
   /// Reads the rows of tile number `tile`, and lays them out as number `place` in `target`; patches lie in
   /// memory of all tiles.
-  func write(_ tile: Int, at place: Int, to target: CodeRow, read: (Int, CodeRow) -> Bool) -> Bool {
+  func write(_ tile: Int, at place: Int, to target: CodeRow, from source: TileSource) -> Bool {
+    if let stored = source.stored, pack(stored, tile, at: place, to: target) { return true }
     let padded = shape.padded, scales = shape.supers > 0 ? shape.supers : shape.weightGroups
     // A row that is to be ordered is read beside the sixteen.
     let memory = CodeMemory(
@@ -137,7 +153,7 @@ struct TileWriter {
         var row = all
         row.codes += (tiling.order == nil ? r : 16) * padded
         row.patches? += r * padded
-        guard read(16 * tile + r, row) else { return false }
+        guard source.read(16 * tile + r, row) else { return false }
         if let order = tiling.order {
           for (i, column) in order.enumerated() { all.codes[r * padded + i] = row.codes[Int(column)] }
         }
@@ -154,6 +170,14 @@ struct TileWriter {
       }
       return true
     }
+  }
+
+  /// Lays out sixteen rows as they are stored; returns false where that takes another way.
+  private func pack(_ stored: StoredRows, _ tile: Int, at place: Int, to target: CodeRow) -> Bool {
+    guard tiling.order == nil, shape.columns == shape.padded, 16 * tile + 16 <= rows else { return false }
+    return kernels.table.pointee.pack_stored(
+      stored.layout.index, stored.bytes + 16 * tile * stored.bytesPerRow, stored.bytesPerRow, shape.columns,
+      target.codes + place * shape.tileBytes, target.scales + 16 * place * shape.weightGroups) != 0
   }
 
   /// A row's parameters to every sixteenth place, and its tables to where a tile's lie.

@@ -87,7 +87,7 @@ package final class Tiles: @unchecked Sendable {
     for first in stride(from: 0, to: tiles, by: run) where !failed.isRaised {
       let count = min(run, tiles - first)
       team.run(count) {
-        if !writer.write(first + $0, at: first + $0, to: target, read: source.read) { failed.raise() }
+        if !writer.write(first + $0, at: first + $0, to: target, from: source) { failed.raise() }
       }
       source.finished(16 * first..<min(rows, 16 * (first + count)))
     }
@@ -147,7 +147,7 @@ package final class Tiles: @unchecked Sendable {
     let writer = TileWriter(shape, tiling, extras, rows: rows, kernels)
     for start in stride(from: tiles.lowerBound, to: tiles.upperBound, by: together) {
       let count = min(together, tiles.upperBound - start), first = 16 * start
-      for place in 0..<count { _ = writer.write(start + place, at: place, to: target, read: source.read) }
+      for place in 0..<count { _ = writer.write(start + place, at: place, to: target, from: source) }
       let layout = shape.layout(
         rows: min(rows - first, 16 * count), columns: columns, tiling: tiling, at: target, extras)
       multiply(layout, 0..<count, by: x, twice: twice, into: out + first)

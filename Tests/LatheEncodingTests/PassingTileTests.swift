@@ -82,6 +82,27 @@ import Testing
     return outs
   }
 
+  @Test(
+    "rows packed as they are stored give the bits of their codes, in every set",
+    arguments: StoredLayout.all.filter { Tiling($0) != nil })
+  func storedAtOnce(layout: StoredLayout) throws {
+    // Four tiles are packed at once, what fills no tile row by row.
+    let matrix = try Self.stored(layout), team = ThreadTeam(count: 2)
+    let tiling = try #require(matrix.encoding.tiling(of: matrix))
+    let x = GridTests.weight(9, matrix.columns).values
+    for kernels in Kernels.available {
+      let packed = try #require(matrix.tiled(team: team, with: kernels))
+      let source = TileSource(read: { row, codes in
+        matrix.encoding.readCodes(of: matrix, row: row, into: codes, with: kernels)
+      })
+      let read = try #require(
+        Tiles(rows: matrix.rows, columns: matrix.columns, tiling: tiling, kernels: kernels, from: source))
+      #expect(read.layOut(team: team))
+      #expect(
+        products([packed], x, 9, team) == products([read], x, 9, team), "\(layout.name), \(kernels.name)")
+    }
+  }
+
   @Test("a first use gives the bits of tiles, and so do all after it", arguments: samples.indices)
   func sameBits(index: Int) throws {
     let matrix = try Self.samples[index].make(), name = Self.samples[index].name

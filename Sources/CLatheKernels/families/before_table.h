@@ -7,6 +7,7 @@
 #include "integer.h"
 #include "activations.h"
 #include "tiles.h"
+#include "pack_stored.h"
 #include "rates.h"
 #include "lookup.h"
 #include "lanes.h"

@@ -8,13 +8,12 @@ LATHE_INLINE uint32_t code_at(const uint8_t *packed, size_t index, uint32_t widt
 }
 
 #ifndef LATHE_OWN_UNPACK
-static void unpack(const uint8_t *packed, uint32_t width, uint8_t *codes, size_t n) {
-  if (width == 8) {
-    memcpy(codes, packed, n);
-    return;
-  }
+#include "shares.h"
+LATHE_INLINE void unpack_width(const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
+  if (width == 2 || width == 4) return unpack_shares(packed, width, codes, n);
   for (size_t i = 0; i < n; i++) codes[i] = (uint8_t)code_at(packed, i, width);
 }
+#include "widths.h"
 #endif
 
 /* Codes [start, end) of a tile that lie in one group. */

@@ -71,6 +71,7 @@ static const LatheKernels table = {
 #endif
   .multiply_tiles = multiply_tiles,
   .pack_tile = pack_tile,
+  .pack_stored = pack_stored,
 #ifdef LATHE_OWN_TRITS
   .pack_trits = pack_trits,
 #endif

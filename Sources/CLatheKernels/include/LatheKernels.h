@@ -321,6 +321,11 @@ typedef struct {
   /// Sixteen rows of `columns` codes, a byte each, to a tile's planes; columns are a multiple of 32.
   void (*_Nonnull pack_tile)(
     const uint8_t *_Nonnull codes, size_t columns, uint32_t bits, uint8_t *_Nonnull out);
+  /// Sixteen rows of a stored type, `row` bytes apart, to a tile's codes and scales; columns fill the tile's groups. Returns 0, and
+  /// does nothing, for types whose codes are no whole bytes.
+  int (*_Nonnull pack_stored)(
+    size_t kind, const uint8_t *_Nonnull rows, size_t row, size_t columns, uint8_t *_Nonnull codes,
+    uint16_t *_Nonnull scales);
   /// Sixteen rows of `columns` codes from 0 to 2, a byte each, to 3.5 bytes a column; columns are a multiple of 128. Null in
   /// sets that have them in planes of two bits.
   void (*_Nullable pack_trits)(const uint8_t *_Nonnull codes, size_t columns, uint8_t *_Nonnull out);

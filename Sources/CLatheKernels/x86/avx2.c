@@ -8,10 +8,13 @@
 #define LATHE_OWN_HALF
 static inline __attribute__((always_inline)) float scale_from_half(uint16_t h) { return _cvtsh_ss(h); }
 
+#include "../families/shares.h"
+
 #define LATHE_OWN_UNPACK
-/* Eight codes at a time: one deposit spreads `width` bytes of codes over eight bytes. */
+/* Eight codes at a time: one deposit spreads `width` bytes of codes over eight bytes, where no byte holds whole ones. */
 static inline __attribute__((always_inline)) void unpack_width(
     const uint8_t *packed, const uint32_t width, uint8_t *codes, size_t n) {
+  if (width == 2 || width == 4) return unpack_shares(packed, width, codes, n);
   const uint64_t mask = 0x0101010101010101ull * ((1u << width) - 1);
   size_t i = 0;
   for (; i + 8 <= n; i += 8, packed += width) {

@@ -77,16 +77,19 @@ public struct TernaryGrid: Grid {
     let scales = matrix.parts[1].baseAddress.assumingMemoryBound(to: UInt16.self) + row * groups
     withExtendedLifetime(matrix) {
       codes.scales.update(from: scales, count: groups)
-      for i in 0..<width {
-        var five = Self.digits[Int(packed[i])]
+      Self.digits.withUnsafeBufferPointer { digits in
         // The three bytes above the five digits are written over by the next ones.
-        if 5 * i + 8 <= matrix.columns {
-          UnsafeMutableRawPointer(codes.codes + 5 * i).storeBytes(of: five.littleEndian, as: UInt64.self)
-          continue
+        let whole = matrix.columns < 8 ? 0 : (matrix.columns - 8) / 5 + 1
+        for i in 0..<whole {
+          UnsafeMutableRawPointer(codes.codes + 5 * i).storeBytes(
+            of: digits[Int(packed[i])].littleEndian, as: UInt64.self)
         }
-        for j in 5 * i..<min(5 * i + 5, matrix.columns) {
-          codes.codes[j] = UInt8(truncatingIfNeeded: five)
-          five >>= 8
+        for i in whole..<width {
+          var five = digits[Int(packed[i])]
+          for j in 5 * i..<min(5 * i + 5, matrix.columns) {
+            codes.codes[j] = UInt8(truncatingIfNeeded: five)
+            five >>= 8
+          }
         }
       }
     }
