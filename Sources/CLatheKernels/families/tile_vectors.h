@@ -175,7 +175,7 @@ LATHE_INLINE ScalePlace first_scales(const LatheTiles *m) {
   return (ScalePlace){.left = m->span, .super_left = m->super_span};
 }
 
-/* The scales of a run of groups, read once for a tile; null where they are not coded. */
+/* The scales of a run of groups, read once for a tile; null where the form does not say that they are coded. */
 LATHE_INLINE const TileScales *held_scales(const LatheTiles *m, size_t tile, ScalePlace *place, const int form) {
 #ifdef LATHE_SHORT_SUMS
   if (form < scales_coded) return 0;
