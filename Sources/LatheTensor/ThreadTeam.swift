@@ -31,10 +31,10 @@ public final class ThreadTeam: @unchecked Sendable {
   private let fronts: UnsafeMutablePointer<Atomic<Int>>
   private static let frontStride = 16
 
-  /// The number of threads the machine can run at once.
-  public static var hardwareCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+  /// The threads that serve best: one for each core that the program may use.
+  public static var hardwareCount: Int { Processors.count }
 
-  /// Starts a team of `count` threads; one a processor by default.
+  /// Starts a team of `count` threads; one a core by default.
   public init(count: Int = ThreadTeam.hardwareCount) {
     self.count = min(max(1, count), 256)
     pthread_mutex_init(mutex, nil)

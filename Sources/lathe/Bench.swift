@@ -29,7 +29,7 @@ struct Bench: ParsableCommand {
   var depth: String?
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("The numbers of threads (default: one a processor).", valueName: "list"))
+    help: ArgumentHelp("The numbers of threads (default: one a core).", valueName: "list"))
   var threads: String?
   @Option(
     name: .shortAndLong,

@@ -9,7 +9,7 @@ struct CommonOptions: ParsableArguments {
   @Flag(help: "Print one JSON object on standard output, and everything else on standard error.")
   var json = false
 
-  @Option(help: ArgumentHelp("The number of threads (default: one a processor).", valueName: "n"))
+  @Option(help: ArgumentHelp("The number of threads (default: one a core).", valueName: "n"))
   var threads: Int?
 
   func validate() throws {
