@@ -41,6 +41,12 @@ public protocol Encoding: Codable, Hashable, Sendable {
   /// - Returns: false where a parameter has no place in the tiling.
   func readCodes(of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels) -> Bool
 
+  /// Where the codes of all rows lie as `readCodes` gives them, row after row; nil where they lie otherwise.
+  func byteCodes(of matrix: EncodedMatrix) -> UnsafePointer<UInt8>?
+
+  /// Writes the parameters of row number `row` alone; called where `byteCodes` is not nil.
+  func readParameters(of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels)
+
   /// Throws where the parts' content, not only their size, could lead a kernel astray.
   func validate(_ matrix: EncodedMatrix) throws(Problem)
 }
@@ -75,6 +81,11 @@ extension Encoding {
         matrix.columns)
     }
   }
+
+  public func byteCodes(of matrix: EncodedMatrix) -> UnsafePointer<UInt8>? { nil }
+  public func readParameters(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) {}
 
   public func validate(_ matrix: EncodedMatrix) throws(Problem) {}
 

@@ -15,7 +15,7 @@ extension EncodedMatrix {
     let tiles = Tiles(
       rows: rows, columns: columns, tiling: tiling, isDelicate: isDelicate, kernels: kernels,
       from: TileSource(
-        stored: storedRows,
+        stored: storedRows, bytes: byteRows(with: kernels),
         read: { row, codes in encoding.readCodes(of: self, row: row, into: codes, with: kernels) },
         finished: releasePages))
     if later && tiling.isTotal { return tiles }
@@ -27,6 +27,14 @@ extension EncodedMatrix {
       StoredRows(
         parts[0].baseAddress.assumingMemoryBound(to: UInt8.self), bytesPerRow: parts[0].count / rows,
         layout: $0)
+    }
+  }
+
+  private func byteRows(with kernels: Kernels) -> ByteRows? {
+    encoding.byteCodes(of: self).map { codes in
+      ByteRows(codes) { row, parameters in
+        encoding.readParameters(of: self, row: row, into: parameters, with: kernels)
+      }
     }
   }
 

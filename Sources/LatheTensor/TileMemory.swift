@@ -63,20 +63,38 @@ package struct StoredRows: @unchecked Sendable {
   }
 }
 
+/// Codes of whole bytes as a file has them, row after row.
+package struct ByteRows: @unchecked Sendable {
+  // Memory that nobody writes to, and that whoever holds the rows keeps.
+  let codes: UnsafePointer<UInt8>
+  /// Fills in the parameters of row number `row`.
+  let readParameters: @Sendable (_ row: Int, _ to: CodeRow) -> Void
+
+  /// Codes that begin at `codes`.
+  package init(
+    _ codes: UnsafePointer<UInt8>, readParameters: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Void
+  ) {
+    (self.codes, self.readParameters) = (codes, readParameters)
+  }
+}
+
 /// Where tiles get a matrix's rows from.
 package struct TileSource: Sendable {
   /// The same rows as they are stored, where they are: `read` keeps their memory.
   let stored: StoredRows?
+  /// Their codes where they are stored as bytes, in the same way.
+  let bytes: ByteRows?
   /// Fills in row number `row`, and returns false where it has no place in tiles.
   let read: @Sendable (_ row: Int, _ to: CodeRow) -> Bool
   /// Hears of rows that will not be read again.
   let finished: @Sendable (Range<Int>) -> Void
 
   package init(
-    stored: StoredRows? = nil, read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool,
+    stored: StoredRows? = nil, bytes: ByteRows? = nil,
+    read: @escaping @Sendable (_ row: Int, _ to: CodeRow) -> Bool,
     finished: @escaping @Sendable (Range<Int>) -> Void = { _ in }
   ) {
-    (self.stored, self.read, self.finished) = (stored, read, finished)
+    (self.stored, self.bytes, self.read, self.finished) = (stored, bytes, read, finished)
   }
 }
 
@@ -136,7 +154,9 @@ struct TileWriter {
   /// Reads the rows of tile number `tile`, and lays them out as number `place` in `target`; patches lie in
   /// memory of all tiles.
   func write(_ tile: Int, at place: Int, to target: CodeRow, from source: TileSource) -> Bool {
-    if let stored = source.stored, pack(stored, tile, at: place, to: target) { return true }
+    let isPlain = tiling.order == nil && shape.columns == shape.padded && 16 * tile + 16 <= rows
+    if isPlain, let stored = source.stored, pack(stored, tile, at: place, to: target) { return true }
+    let bytes = isPlain ? source.bytes : nil
     let padded = shape.padded, scales = shape.supers > 0 ? shape.supers : shape.weightGroups
     // A row that is to be ordered is read beside the sixteen.
     let memory = CodeMemory(
@@ -153,7 +173,11 @@ struct TileWriter {
         var row = all
         row.codes += (tiling.order == nil ? r : 16) * padded
         row.patches? += r * padded
-        guard source.read(16 * tile + r, row) else { return false }
+        if let bytes {
+          bytes.readParameters(16 * tile + r, row)
+        } else if !source.read(16 * tile + r, row) {
+          return false
+        }
         if let order = tiling.order {
           for (i, column) in order.enumerated() { all.codes[r * padded + i] = row.codes[Int(column)] }
         }
@@ -163,7 +187,8 @@ struct TileWriter {
       if shape.trits {
         kernels.table.pointee.pack_trits?(all.codes, padded, planes)
       } else {
-        kernels.table.pointee.pack_tile(all.codes, padded, UInt32(tiling.bits), planes)
+        let codes = bytes.map { $0.codes + 16 * tile * padded } ?? UnsafePointer(all.codes)
+        kernels.table.pointee.pack_tile(codes, padded, UInt32(tiling.bits), planes)
       }
       if let patches = target.patches, let starts = extras.patchStarts, let values = all.patches {
         kernels.table.pointee.pack_patches(all.codes, values, padded, planes, patches + Int(starts[tile]))
@@ -174,8 +199,7 @@ struct TileWriter {
 
   /// Lays out sixteen rows as they are stored; returns false where that takes another way.
   private func pack(_ stored: StoredRows, _ tile: Int, at place: Int, to target: CodeRow) -> Bool {
-    guard tiling.order == nil, shape.columns == shape.padded, 16 * tile + 16 <= rows else { return false }
-    return kernels.table.pointee.pack_stored(
+    kernels.table.pointee.pack_stored(
       stored.layout.index, stored.bytes + 16 * tile * stored.bytesPerRow, stored.bytesPerRow, shape.columns,
       target.codes + place * shape.tileBytes, target.scales + 16 * place * shape.weightGroups) != 0
   }

@@ -320,6 +320,8 @@ LATHE_INLINE void pack_planes(
     }
 #endif
     if (bits == 8) {
+      /* Where rows are read as a file has them, those of the next tile follow. */
+      for (size_t line = 0; line < 512; line += 64) __builtin_prefetch(codes + 16 * columns + 512 * unit + line);
 #pragma clang loop unroll(full)
       for (int k = 0; k < 8; k++) {
         q[k] ^= (Codes){} + (LATHE_SIGNED_BYTES ? 128 : 0);

@@ -168,19 +168,34 @@ public struct IntegerGrid: AffineGrid {
   public func readCodes(
     of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
   ) -> Bool {
+    let width = (matrix.columns * bits + 7) / 8
+    withExtendedLifetime(matrix) {
+      kernels.unpack(
+        matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self) + row * width, width: bits,
+        into: codes.codes, matrix.columns)
+    }
+    readParameters(of: matrix, row: row, into: codes, with: kernels)
+    return true
+  }
+
+  public func byteCodes(of matrix: EncodedMatrix) -> UnsafePointer<UInt8>? {
+    bits == 8 ? UnsafePointer(matrix.parts[0].baseAddress.assumingMemoryBound(to: UInt8.self)) : nil
+  }
+
+  public func readParameters(
+    of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
+  ) {
     let groups = groupCount(matrix.columns)
-    return withExtendedLifetime(matrix) {
+    withExtendedLifetime(matrix) {
       func part<T>(_ index: Int, _ type: T.Type, _ stride: Int) -> UnsafePointer<T> {
         matrix.parts[index].baseAddress.assumingMemoryBound(to: type) + row * stride
       }
-      kernels.unpack(
-        part(0, UInt8.self, (matrix.columns * bits + 7) / 8), width: bits, into: codes.codes, matrix.columns)
       codes.scales.update(from: part(1, UInt16.self, groups), count: groups)
       codes.halfZeros?.update(from: part(2, UInt16.self, groups), count: groups)
       if let zeros = codes.zeros {
-        kernels.unpack(part(2, UInt8.self, (groups * bits + 7) / 8), width: bits, into: zeros, groups)
+        kernels.unpack(
+          part(2, UInt8.self, (groups * bits + 7) / 8), width: bits, into: zeros, groups)
       }
-      return true
     }
   }
 
