@@ -18,6 +18,9 @@
 /* Unsigned codes times signed inputs. */
 #define LATHE_SIGNED_BYTES 0
 #define LATHE_TILE_TOKENS 4
+#define LATHE_THREES
+#define LATHE_BLOCKS
+#define LATHE_BLOCKS_OF_FOUR 1
 #define LATHE_TOKEN_PAIRS
 #define LATHE_NEIGHBOURS 8
 /* Attention meets one query at a time. */

@@ -1,4 +1,31 @@
-/* What both ARM sets share: look-ups of sixteen bytes at a time, and vectors of 64 bytes by quarters. */
+/* What both ARM sets share: half precision, look-ups of sixteen bytes at a time, and vectors of 64 bytes by quarters. */
+
+#define LATHE_OWN_HALF
+static inline __attribute__((always_inline)) float scale_from_half(uint16_t h) {
+  return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0);
+}
+
+typedef float Lanes __attribute__((ext_vector_type(16)));
+typedef int32_t LaneMask __attribute__((ext_vector_type(16)));
+typedef uint32_t LaneWords __attribute__((ext_vector_type(16)));
+
+#define LATHE_OWN_LANE_HALVES
+static inline __attribute__((always_inline)) Lanes lanes_from_halves(const uint16_t *p) {
+  float32x4_t parts[4];
+  for (int i = 0; i < 4; i++) parts[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)));
+  Lanes x;
+  memcpy(&x, parts, sizeof x);
+  return x;
+}
+
+static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uint16_t *p) {
+  float32x4_t parts[4];
+  memcpy(parts, &x, sizeof x);
+  for (int i = 0; i < 4; i++) vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(parts[i])));
+}
+
+#define LATHE_OWN_TILE_HALVES
+#define load_halves(h) ((Floats)lanes_from_halves(h))
 
 /* Sums and codes of 64 bytes, a quarter at a time: `by` is what a quarter of each becomes. */
 #define QUARTER(v, at) __builtin_shufflevector((Wholes)(v), (Wholes)(v), at, at + 1, at + 2, at + 3)

@@ -7,12 +7,14 @@
 #define LATHE_BLOCK_UNITS 8
 #define LATHE_BLOCK_RUNS 8
 
-/*
- * Planes of four bits alone are read as fast as a block of them, and whole bytes are one; rows' own tables and patches go on
- * from group to group.
- */
+/* Planes of four bits alone may be read as fast as a block of them. */
+#ifndef LATHE_BLOCKS_OF_FOUR
+#define LATHE_BLOCKS_OF_FOUR 0
+#endif
+
+/* Whole bytes are a block; rows' own tables and patches go on from group to group. */
 LATHE_INLINE int has_blocks(const uint32_t bits, const int names) {
-  return names == names_table || (names == names_nothing && bits != 4 && bits != 8);
+  return names == names_table || (names == names_nothing && bits != 8 && (bits != 4 || LATHE_BLOCKS_OF_FOUR));
 }
 
 LATHE_INLINE int meets_blocks(const LatheTiles *m) {
