@@ -18,6 +18,7 @@
 /* Unsigned codes times signed inputs. */
 #define LATHE_SIGNED_BYTES 0
 #define LATHE_TILE_TOKENS 4
+#define LATHE_BYTE_SHIFTS
 #define LATHE_THREES
 #define LATHE_BLOCKS
 #define LATHE_BLOCKS_OF_FOUR 1
@@ -25,6 +26,7 @@
 #define LATHE_NEIGHBOURS 8
 /* Attention meets one query at a time. */
 #define DOT_WORD(sums, codes) vusdotq_s32(sums, vreinterpretq_u8_s32(codes), input)
+#define DOT_WORD_OF(sums, codes, inputs, k) vusdotq_laneq_s32(sums, vreinterpretq_u8_s32(codes), inputs, k)
 #define PAIR_WORDS(sums, codes) vusmmlaq_s32(sums, vreinterpretq_u8_s32(codes), inputs)
 #define dot_pairs(sum, w, x)                                                                                     \
   ({                                                                                                             \

@@ -16,10 +16,12 @@
 /* Signed times signed: codes of up to 7 bits are what they are, whole bytes are stored 128 below. */
 #define LATHE_SIGNED_BYTES 1
 #define LATHE_TILE_TOKENS 4
+#define LATHE_BYTE_SHIFTS
 #define LATHE_THREES
 #define LATHE_BLOCKS
 #define LATHE_BLOCKS_OF_FOUR 1
 #define DOT_WORD(sums, codes) vdotq_s32(sums, vreinterpretq_s8_s32(codes), input)
+#define DOT_WORD_OF(sums, codes, inputs, k) vdotq_laneq_s32(sums, vreinterpretq_s8_s32(codes), inputs, k)
 #include "tables.h"
 
 #define LATHE_SET_NAME "neon"

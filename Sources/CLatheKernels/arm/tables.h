@@ -47,6 +47,24 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
     BY_QUARTERS(sum, w, DOT_WORD);                                                                               \
   })
 
+#define LATHE_OWN_DOT_WORD
+/* Inputs are loaded four words at a time. */
+#define dot_word(sum, w, x, index, is_byte)                                                                      \
+  ({                                                                                                             \
+    const size_t word = index;                                                                                   \
+    const int8x16_t inputs = vld1q_s8((x) + 16 * (word / 4));                                                    \
+    Wholes dotted = sum;                                                                                         \
+    if (word % 4 == 0) dotted = BY_QUARTERS(dotted, w, DOT_WORD_0);                                              \
+    else if (word % 4 == 1) dotted = BY_QUARTERS(dotted, w, DOT_WORD_1);                                         \
+    else if (word % 4 == 2) dotted = BY_QUARTERS(dotted, w, DOT_WORD_2);                                         \
+    else dotted = BY_QUARTERS(dotted, w, DOT_WORD_3);                                                            \
+    dotted;                                                                                                      \
+  })
+#define DOT_WORD_0(sums, codes) DOT_WORD_OF(sums, codes, inputs, 0)
+#define DOT_WORD_1(sums, codes) DOT_WORD_OF(sums, codes, inputs, 1)
+#define DOT_WORD_2(sums, codes) DOT_WORD_OF(sums, codes, inputs, 2)
+#define DOT_WORD_3(sums, codes) DOT_WORD_OF(sums, codes, inputs, 3)
+
 #define LATHE_OWN_TABLE_QUAD
 #define table_quad(table, w)                                                                                     \
   ({                                                                                                             \

@@ -79,8 +79,14 @@ LATHE_INLINE LaneMask whole_sums(const uint32_t kind, const CodeSums *sums) { re
 #define LATHE_WHOLE_NUMBERS 0
 /* Whether codes of 8 bits are met as signed bytes. */
 #define LATHE_SIGNED_CODES LATHE_SIGNED_BYTES
+/* Words of a vector are named when it is compiled. */
+#ifdef LATHE_OWN_DOT_WORD
+#define LATHE_NUMBERS_RUN 4
+#define LATHE_NUMBERS_PART 4
+#else
 #define LATHE_NUMBERS_RUN 1
 #define LATHE_NUMBERS_PART 1
+#endif
 typedef struct {
   Wholes upper, lower;
 } CodeSums;
@@ -105,8 +111,8 @@ LATHE_INLINE void store_numbers(const uint32_t kind, const LaneWords *codes, int
 LATHE_INLINE void meet_numbers(
     const uint32_t kind, CodeSums *sums, Codes w, const int8_t *x, size_t at, size_t lows, const size_t k,
     const size_t run) {
-  sums->upper = dot_quad(sums->upper, w, x + at, kind == LATHE_CACHE_int8);
-  if (is_fine(kind)) sums->lower = dot_quad(sums->lower, w, x + lows + at, kind == LATHE_CACHE_int8);
+  sums->upper = dot_word(sums->upper, w, x, at / 4, kind == LATHE_CACHE_int8);
+  if (is_fine(kind)) sums->lower = dot_word(sums->lower, w, x + lows, at / 4, kind == LATHE_CACHE_int8);
 }
 
 LATHE_INLINE LaneMask whole_sums(const uint32_t kind, const CodeSums *sums) {

@@ -27,7 +27,12 @@ LATHE_INLINE Codes load_codes(const uint8_t *p) {
 
 LATHE_INLINE Codes shifted(Codes v, const int by, const uint8_t mask) {
   const Codes masks = (Codes){} + mask;
+#ifdef LATHE_BYTE_SHIFTS
+  v >>= (uint8_t)by;
+  return mask == 255 >> by ? v : v & masks;
+#else
   return (Codes)((CodePairs)v >> (uint16_t)by) & masks;
+#endif
 }
 
 LATHE_INLINE Codes raised(Codes v, const int by, const int mask) {
@@ -109,7 +114,7 @@ LATHE_INLINE void meet_inputs(
   for (size_t t = 0; t < tokens; t++) {
 #pragma clang loop unroll(full)
     for (size_t i = 0; i < tiles; i++) {
-      lanes[i][part + t] = dot_quad(lanes[i][part + t], w[i], q + 4 * ((size_t)k * pitch + t), width == 8);
+      lanes[i][part + t] = dot_word(lanes[i][part + t], w[i], q, (size_t)k * pitch + t, width == 8);
     }
   }
 }

@@ -35,6 +35,11 @@ LATHE_INLINE Floats load_halves(const uint16_t *h) {
 }
 #endif
 
+/* Adds the products of a quad and the inputs of word number `index` from x on; some sets take a word out of a loaded vector. */
+#ifndef LATHE_OWN_DOT_WORD
+#define dot_word(sum, w, x, index, is_byte) dot_quad(sum, w, (x) + 4 * (index), is_byte)
+#endif
+
 /* The neighbouring inputs of a row that lie together, and the rows of a vector. */
 #ifndef LATHE_NEIGHBOURS
 #define LATHE_NEIGHBOURS 4
