@@ -47,6 +47,9 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
     BY_QUARTERS(sum, w, DOT_WORD);                                                                               \
   })
 
+/* Sums of two parts of numbers take 32 registers for four queries: two by two leave room for codes. */
+#define LATHE_CODE_QUERIES 2
+
 #define LATHE_OWN_DOT_WORD
 /* Inputs are loaded four words at a time. */
 #define dot_word(sum, w, x, index, is_byte)                                                                      \

@@ -20,6 +20,16 @@
 #ifndef LATHE_CACHE_SUMS
 #define LATHE_CACHE_SUMS 4
 #endif
+/* Queries whose sums of codes' products are made together. */
+#ifndef LATHE_CODE_QUERIES
+#define LATHE_CODE_QUERIES LATHE_CACHE_QUERIES
+#endif
+/* Fewer than all are to stay in registers. */
+#if LATHE_CODE_QUERIES < LATHE_CACHE_QUERIES
+#define LATHE_EACH_CODE_QUERY _Pragma("clang loop unroll(full)")
+#else
+#define LATHE_EACH_CODE_QUERY
+#endif
 /* How many bytes ahead codes are fetched, and how many scales. */
 #define LATHE_CACHE_AHEAD 4096
 #define LATHE_SCALES_AHEAD 512

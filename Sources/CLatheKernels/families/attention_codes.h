@@ -1,15 +1,15 @@
 /* Attention over a cache of codes, which meet whole numbers: scores, weights and values of a chunk of positions. */
 
-/* Scores of `n` queries on `blocks` blocks of codes, whose bytes are `size` apart. */
+/* Scores of queries `first ..< n` on `blocks` blocks of codes, whose bytes are `size` apart. */
 LATHE_INLINE void score_codes(
     const uint32_t kind, const uint8_t *keys, size_t size, const uint16_t *scales, size_t width, const Queries *q,
-    const size_t n, const size_t blocks, float *scores, size_t stride) {
+    const size_t first, const size_t n, const size_t blocks, float *scores, size_t stride) {
   const size_t groups = width / LATHE_CACHE_GROUP;
   Lanes total[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS] = {0};
   for (size_t g = 0; g < groups; g++, scales += LATHE_LANES) {
     /* The bias is subtracted before codes are added. */
     CodeSums sums[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS];
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = first; i < n; i++) {
       for (size_t b = 0; b < blocks; b++) sums[i][b] = begin_sums(kind, q->starts[i * groups + g]);
     }
 #pragma clang loop unroll(full)
@@ -21,7 +21,8 @@ LATHE_INLINE void score_codes(
         keys += 64;
       }
       const size_t at = g * LATHE_CACHE_GROUP + 4 * k;
-      for (size_t i = 0; i < n; i++) {
+      LATHE_EACH_CODE_QUERY
+      for (size_t i = first; i < n; i++) {
         const int8_t *numbers = q->numbers + 2 * i * width;
         for (size_t b = 0; b < blocks; b++) meet_numbers(kind, &sums[i][b], codes[b], numbers, at, width, k, LATHE_NUMBERS_RUN);
       }
@@ -30,13 +31,28 @@ LATHE_INLINE void score_codes(
       const uint16_t *own = scales + b * groups * LATHE_LANES;
       const Lanes scale = lanes_from_halves(own);
       if (g % 2 == 0) __builtin_prefetch(own + LATHE_SCALES_AHEAD);
-      for (size_t i = 0; i < n; i++) {
+      for (size_t i = first; i < n; i++) {
         total[i][b] += __builtin_convertvector(whole_sums(kind, &sums[i][b]), Lanes) * (scale * q->steps[i * groups + g]);
       }
     }
   }
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = first; i < n; i++) {
     for (size_t b = 0; b < blocks; b++) store_lanes(total[i][b], scores + i * stride + b * LATHE_LANES);
+  }
+}
+
+/* Those of `n` queries, of as many at a time as registers hold sums for. */
+LATHE_INLINE void score_queries(
+    const uint32_t kind, const uint8_t *keys, size_t size, const uint16_t *scales, size_t width, const Queries *q,
+    const size_t n, const size_t blocks, float *scores) {
+  const size_t some = LATHE_CODE_QUERIES, stride = LATHE_CACHE_CHUNK;
+  if (n <= some) {
+    score_codes(kind, keys, size, scales, width, q, 0, n, blocks, scores, stride);
+    return;
+  }
+#pragma clang loop unroll(full)
+  for (size_t i = 0; i < n; i += some) {
+    score_codes(kind, keys, size, scales, width, q, i, n < i + some ? n : i + some, blocks, scores, stride);
   }
 }
 
@@ -54,11 +70,11 @@ LATHE_INLINE Lanes score_chunk(
   const size_t together = LATHE_CACHE_BLOCKS;
   size_t b = 0;
   for (float *to = scores; b + together <= blocks; b += together, to += together * LATHE_LANES) {
-    score_codes(kind, keys + b * size, size, scales + b * stride, width, q, n, together, to, LATHE_CACHE_CHUNK);
+    score_queries(kind, keys + b * size, size, scales + b * stride, width, q, n, together, to);
   }
   for (; b < blocks; b++) {
     float *to = scores + b * LATHE_LANES;
-    score_codes(kind, keys + b * size, size, scales + b * stride, width, q, n, 1, to, LATHE_CACHE_CHUNK);
+    score_queries(kind, keys + b * size, size, scales + b * stride, width, q, n, 1, to);
   }
   Lanes largest[LATHE_CACHE_QUERIES];
   for (size_t i = 0; i < LATHE_CACHE_QUERIES; i++) {
@@ -137,14 +153,15 @@ LATHE_INLINE void round_weights(
 }
 
 /*
- * Adds `vectors` of the two vectors of a chunk's values of one group of elements, from number `v` on, under their weights;
+ * Adds `vectors` of the two vectors of a chunk's values of one group of elements, from number `v` on, under the weights of queries
+ * `first ..< n`;
  * `run` times four positions, of which there are so many or a multiple, are met in one run.
  */
 LATHE_INLINE void add_values(
     const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t run, const size_t v,
-    const size_t vectors, const size_t n, const CacheWeights *w, float *out, size_t out_stride) {
+    const size_t vectors, const size_t first, const size_t n, const CacheWeights *w, float *out, size_t out_stride) {
   CodeSums sums[LATHE_CACHE_QUERIES][2];
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = first; i < n; i++) {
     for (size_t k = v; k < v + vectors; k++) sums[i][k] = begin_sums(kind, w->starts[i]);
   }
   for (size_t p = 0; p < blocks * LATHE_LANES; p += 4 * run) {
@@ -153,13 +170,14 @@ LATHE_INLINE void add_values(
       for (size_t k = v; k < v + vectors; k++) {
         if (kind == LATHE_CACHE_int8 || k == 0) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k);
         const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
-        for (size_t i = 0; i < n; i++) {
+        LATHE_EACH_CODE_QUERY
+        for (size_t i = first; i < n; i++) {
           meet_numbers(kind, &sums[i][k], codes, w->numbers[i], p + 4 * step, LATHE_CACHE_CHUNK, step, run);
         }
       }
     }
   }
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = first; i < n; i++) {
     for (size_t k = v; k < v + vectors; k++) {
       float *o = out + i * out_stride + k * LATHE_LANES;
       store_lanes(load_lanes(o) + __builtin_convertvector(whole_sums(kind, &sums[i][k]), Lanes) * w->steps[i], o);
@@ -172,11 +190,21 @@ LATHE_INLINE void add_chunk(
     const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t run, const size_t n,
     const CacheWeights *w, float *out, size_t out_stride) {
   if (LATHE_CACHE_SUMS >= 2 * LATHE_CACHE_QUERIES) {
-    add_values(kind, rows, four, blocks, run, 0, 2, n, w, out, out_stride);
+    add_values(kind, rows, four, blocks, run, 0, 2, 0, n, w, out, out_stride);
     return;
   }
-  add_values(kind, rows, four, blocks, run, 0, 1, n, w, out, out_stride);
-  add_values(kind, rows, four, blocks, run, 1, 1, n, w, out, out_stride);
+  const size_t some = LATHE_CODE_QUERIES;
+  if (n <= some) {
+    add_values(kind, rows, four, blocks, run, 0, 1, 0, n, w, out, out_stride);
+    add_values(kind, rows, four, blocks, run, 1, 1, 0, n, w, out, out_stride);
+    return;
+  }
+#pragma clang loop unroll(full)
+  for (size_t i = 0; i < n; i += some) {
+    const size_t end = n < i + some ? n : i + some;
+    add_values(kind, rows, four, blocks, run, 0, 1, i, end, w, out, out_stride);
+    add_values(kind, rows, four, blocks, run, 1, 1, i, end, w, out, out_stride);
+  }
 }
 
 /* Makes weights of a chunk's scores; what all queries see, whose scales are bounded, goes together. */
