@@ -1,8 +1,10 @@
 /* What both ARM sets share: half precision, look-ups of sixteen bytes at a time, and vectors of 64 bytes by quarters. */
 
-#define LATHE_OWN_HALF
-static inline __attribute__((always_inline)) float scale_from_half(uint16_t h) {
-  return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0);
+#define LATHE_OWN_FLOAT_FROM_HALF
+static inline __attribute__((always_inline)) float float_from_half(uint16_t h) {
+  __fp16 half;
+  memcpy(&half, &h, sizeof half);
+  return half;
 }
 
 typedef float Lanes __attribute__((ext_vector_type(16)));

@@ -38,6 +38,7 @@ LATHE_INLINE uint32_t load_u32(const uint8_t *p) {
   return v;
 }
 
+#ifndef LATHE_OWN_FLOAT_FROM_HALF
 /* IEEE binary16 to binary32, subnormals and infinities included, without branches. */
 LATHE_INLINE float float_from_half(uint16_t h) {
   const uint32_t w = (uint32_t)h << 16, sign = w & 0x80000000u, twice = w + w;
@@ -45,6 +46,7 @@ LATHE_INLINE float float_from_half(uint16_t h) {
   const float subnormal = float_from_bits((twice >> 17) | (126u << 23)) - 0.5f;
   return float_from_bits(sign | (twice < (1u << 27) ? bits_from_float(subnormal) : bits_from_float(normal)));
 }
+#endif
 
 /* The same for one number at a time, by the instruction where there is one. */
 #ifndef LATHE_OWN_HALF
