@@ -85,7 +85,9 @@ extension Encoding {
   public func byteCodes(of matrix: EncodedMatrix) -> UnsafePointer<UInt8>? { nil }
   public func readParameters(
     of matrix: EncodedMatrix, row: Int, into codes: CodeRow, with kernels: Kernels
-  ) {}
+  ) {
+    preconditionFailure("an encoding whose codes lie as bytes reads their parameters")
+  }
 
   public func validate(_ matrix: EncodedMatrix) throws(Problem) {}
 

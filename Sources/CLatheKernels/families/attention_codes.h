@@ -41,7 +41,10 @@ LATHE_INLINE void score_codes(
   }
 }
 
-/* Those of `n` queries, of as many at a time as registers hold sums for. */
+/*
+ * Those of `n` queries, of as many at a time as registers hold sums for;
+ * all at once without a loop, which compiles to other code.
+ */
 LATHE_INLINE void score_queries(
     const uint32_t kind, const uint8_t *keys, size_t size, const uint16_t *scales, size_t width, const Queries *q,
     const size_t n, const size_t blocks, float *scores) {
