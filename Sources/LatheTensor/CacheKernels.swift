@@ -7,6 +7,8 @@ package struct CacheHead {
   /// The positions that lie together, and those that are attended to at a time.
   package static let block = 16
   package static let run = Int(LATHE_CACHE_RUN)
+  /// The positions that a tile of rows looks at at a time.
+  package static let tile = Int(LATHE_TILE_KEYS)
 
   /// A head whose memory the caller owns; `width` elements are stored of which `dimension` are used.
   ///
@@ -39,6 +41,63 @@ package struct CacheQueries {
   }
 }
 
+/// Rows that look at one head's keys, a query each, and a running softmax over what they have seen.
+package struct TileRows {
+  fileprivate var rows: LatheTileRows
+
+  /// The floats that a position takes in a panel.
+  package static func width(_ dimension: Int) -> Int { (dimension + 15) / 16 * 16 }
+
+  /// The floats that `count` rows need.
+  package static func room(_ count: Int, dimension: Int) -> Int {
+    (count * (2 * width(dimension) + 2) + 15) / 16 * 16
+  }
+
+  /// Rows that have seen nothing, in memory the caller owns.
+  ///
+  /// - Parameters:
+  ///   - queries: `dimension` floats a row, `stride` from one row to the next.
+  ///   - scale: what products of queries and keys are multiplied by before they are exponents.
+  ///   - memory: `room` floats.
+  ///   - scores: `CacheHead.tile` floats a row, which hold nothing between two calls.
+  package init(
+    _ queries: UnsafePointer<Float>, count: Int, stride: Int, dimension: Int, scale: Float,
+    memory: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>
+  ) {
+    let width = Self.width(dimension)
+    let own = memory, sums = own + count * width, totals = sums + count * width, peaks = totals + count
+    // Weights are powers of two.
+    let factor = scale * 1.442_695_04
+    for row in 0..<count {
+      for e in 0..<dimension { own[row * width + e] = queries[row * stride + e] * factor }
+      for e in dimension..<width { own[row * width + e] = 0 }
+    }
+    sums.update(repeating: 0, count: count * (width + 1))
+    peaks.update(repeating: -.infinity, count: count)
+    rows = LatheTileRows(
+      queries: own, sums: sums, totals: totals, peaks: peaks, scores: scores, rows: count, width: width)
+  }
+
+  /// Those of the rows that are in `part`.
+  package func callAsFunction(_ part: Range<Int>) -> TileRows {
+    var some = self
+    some.rows.queries += part.lowerBound * rows.width
+    some.rows.sums += part.lowerBound * rows.width
+    some.rows.totals += part.lowerBound
+    some.rows.peaks += part.lowerBound
+    some.rows.rows = part.count
+    return some
+  }
+
+  /// The means of what the rows have seen: `dimension` floats a row, `stride` from one row to the next.
+  package func means(into out: UnsafeMutablePointer<Float>, stride: Int, dimension: Int) {
+    for row in 0..<rows.rows {
+      let norm = 1 / rows.totals[row], sums = rows.sums + row * rows.width
+      for e in 0..<dimension { out[row * stride + e] = sums[e] * norm }
+    }
+  }
+}
+
 extension Kernels {
   /// Writes the keys and values of one position.
   package func store(
@@ -47,27 +106,26 @@ extension Kernels {
     withUnsafePointer(to: head.head) { table.pointee.cache_store($0, position, key, value) }
   }
 
-  /// Keys as floats, transposed: element e of position i at `out[e · stride + i]`.
-  package func keys(
-    _ positions: Range<Int>, of head: CacheHead, into out: UnsafeMutablePointer<Float>, stride: Int
+  /// Lays out at most `CacheHead.tile` positions as floats, in panels of sixteen lanes.
+  ///
+  /// - Parameters:
+  ///   - keys: room for `tile` · `TileRows.width` floats, for each sixteen positions one after another: element by element, a position in
+  ///     each lane.
+  ///   - values: as much room, for each sixteen elements one after another: position by position, an element in each lane.
+  package func panels(
+    _ positions: Range<Int>, of head: CacheHead, keys: UnsafeMutablePointer<Float>,
+    values: UnsafeMutablePointer<Float>
   ) {
     withUnsafePointer(to: head.head) {
-      table.pointee.cache_keys($0, positions.lowerBound, positions.count, out, stride)
+      table.pointee.cache_panels($0, positions.lowerBound, positions.count, keys, values)
     }
   }
 
-  /// Values as floats, `width` a position; where they are floats they are not copied.
-  package func values(
-    _ positions: Range<Int>, of head: CacheHead, scratch: UnsafeMutablePointer<Float>
-  ) -> UnsafePointer<Float> {
-    if head.head.kind == UInt32(LATHE_CACHE_f32) {
-      let floats = UnsafeRawPointer(head.head.values).assumingMemoryBound(to: Float.self)
-      return floats + positions.lowerBound * head.width
-    }
-    withUnsafePointer(to: head.head) {
-      table.pointee.cache_values($0, positions.lowerBound, positions.count, scratch)
-    }
-    return UnsafePointer(scratch)
+  /// Rows look at `count` positions that `panels` laid out: row r at the first `visible + r` of them.
+  package func attend(
+    _ rows: TileRows, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, count: Int, visible: Int
+  ) {
+    withUnsafePointer(to: rows.rows) { table.pointee.attend_tile($0, keys, values, count, visible) }
   }
 
   /// Attends to `positions`, which begin at a multiple of `CacheHead.run`, run by run.

@@ -88,15 +88,6 @@ extension Kernels {
     table.pointee.silu_multiply(gate, up, n)
   }
 
-  /// One step of an online softmax over a tile of scores: row r sees its first `visible + r` columns.
-  package func softmaxTile(
-    _ scores: UnsafeMutablePointer<Float>, rows: Int, columns: Int, stride: Int, visible: Int, scale: Float,
-    peak: UnsafeMutablePointer<Float>, sum: UnsafeMutablePointer<Float>,
-    correction: UnsafeMutablePointer<Float>
-  ) {
-    table.pointee.softmax_tile(scores, rows, columns, stride, visible, scale, peak, sum, correction)
-  }
-
   /// The logarithm of the sum of exponentials.
   package func logSumExp(_ x: UnsafePointer<Float>, _ n: Int) -> Float { table.pointee.log_sum_exp(x, n) }
 

@@ -177,7 +177,7 @@ static void tiles(void) {
   m.weight_groups = m.halves ? 2 * m.groups : (m.groups + m.span - 1) / m.span;
   const size_t count = (m.rows + 15) / 16, padded = m.groups * width, all = 16 * count * m.weight_groups;
   const int twice = number(3) == 0;
-  const size_t tokens = twice ? 2 * (1 + number(8)) : 1 + number(40), size = 16 * padded * m.bits / 8;
+  const size_t tokens = twice ? 2 * (1 + number(8)) : 1 + number(number(16) ? 40 : 160), size = 16 * padded * m.bits / 8;
   uint16_t *scales = halves(all, .1f), *minimums = halves(all, 1);
   uint8_t *small = bytes(all, highest[m.bits] + 1), *table = bytes(16, 256);
   int8_t *signs = (int8_t *)bytes(all, 127);
@@ -227,7 +227,7 @@ static void tiles(void) {
     }
     m.codes = packed;
     const LatheTileInputs inputs = {
-      room(tokens * padded), room(4 * tokens * m.groups), room(8 * tokens * m.groups), room(8 * tokens * m.groups),
+      room(tokens * padded * (m.bits == 1 ? set->one_bit_input : 1)), room(4 * tokens * m.groups), room(8 * tokens * m.groups), room(8 * tokens * m.groups),
       stepped ? steps : 0, binary, tokens};
     set->pack_inputs(&m, x, twice ? tokens / 2 : tokens, twice, 0, m.groups, &inputs);
     out[k] = room(4 * tokens * m.rows + 4);
@@ -254,6 +254,26 @@ static void lookups(size_t n, size_t group) {
   free(codes), free(table), free(scales), free(x), free(a), free(b);
 }
 
+/* The sums of a tile of rows, the last of which sees all positions. */
+static float *look(
+    const LatheKernels *set, const LatheCacheHead *head, size_t count, const float *queries, size_t rows) {
+  const size_t dim = head->dim, width = (dim + 15) / 16 * 16;
+  float *own = room(4 * rows * width), *scores = room(4 * rows * LATHE_TILE_KEYS), *totals = room(8 * rows);
+  float *keys = room(4 * LATHE_TILE_KEYS * width), *values = room(4 * LATHE_TILE_KEYS * width);
+  const LatheTileRows t = {own, room(4 * rows * width), totals, totals + rows, scores, rows, width};
+  for (size_t r = 0; r < rows; r++) {
+    t.peaks[r] = -INFINITY;
+    memcpy(own + r * width, queries + r * dim, 4 * dim);
+  }
+  for (size_t first = 0; first < count; first += LATHE_TILE_KEYS) {
+    const size_t run = count - first < LATHE_TILE_KEYS ? count - first : LATHE_TILE_KEYS;
+    set->cache_panels(head, first, run, keys, values);
+    set->attend_tile(&t, keys, values, run, (ptrdiff_t)count - (ptrdiff_t)rows + 1 - (ptrdiff_t)first);
+  }
+  free(own), free(scores), free(totals), free(keys), free(values);
+  return t.sums;
+}
+
 /* Caches of every type: what was stored, as floats, and attention to it. */
 static void caches(uint32_t kind, size_t dim, size_t count) {
   const size_t unit = kind < LATHE_CACHE_int8 ? 16 : 32, width = (dim + unit - 1) / unit * unit;
@@ -261,22 +281,21 @@ static void caches(uint32_t kind, size_t dim, size_t count) {
   const size_t runs = (count + LATHE_CACHE_RUN - 1) / LATHE_CACHE_RUN;
   const int scaled = kind >= LATHE_CACHE_int8;
   float *keys = reals(count * dim, 1), *values = reals(count * dim, 1), *queries = reals(tokens * heads * dim, 1);
-  float *scratch = room(4 * lathe_cache_scratch(width)), *out[2], *merged[2], *read[2];
+  float *scratch = room(4 * lathe_cache_scratch(width)), *out[2], *merged[2], *looked[2];
   const size_t stride = width + 16, queried = tokens * heads;
   for (int k = 0; k < 2; k++) {
     const LatheKernels *set = k ? plain : fast;
     const LatheCacheHead head = {
       room(size), room(size), scaled ? room(size) : 0, scaled ? room(size) : 0, kind, dim, width};
     for (size_t p = 0; p < count; p++) set->cache_store(&head, p, keys + p * dim, values + p * dim);
-    read[k] = room(8 * count * width), out[k] = room(4 * runs * queried * stride), merged[k] = room(4 * dim);
-    set->cache_keys(&head, 0, count, read[k], count);
-    if (kind != LATHE_CACHE_f32) set->cache_values(&head, 0, count, read[k] + count * dim);
+    out[k] = room(4 * runs * queried * stride), merged[k] = room(4 * dim);
+    looked[k] = look(set, &head, count, queries, queried);
     const LatheCacheQueries q = {queries, tokens, heads, heads * dim, count - tokens, .3f};
     set->attend(&head, &q, 0, count, scratch, out[k], stride, runs * stride);
     set->merge_runs(out[k], runs, stride, width, dim, merged[k]);
     free(head.keys), free(head.values), free(head.key_scales), free(head.value_scales);
   }
-  equal("cache_keys", read[0], read[1], 2 * count * dim, 1e-6f);
+  equal("attend_tile", looked[0], looked[1], queried * ((dim + 15) / 16 * 16), 2e-5f);
   /* Queries and weights of codes, 14 bits or 7, may be rounded the other way. */
   const float tolerance = kind == LATHE_CACHE_int4 ? 3e-4f : kind == LATHE_CACHE_int8 ? 1e-4f : 2e-5f;
   for (size_t q = 0; q < queried * runs; q++) {
@@ -285,10 +304,10 @@ static void caches(uint32_t kind, size_t dim, size_t count) {
   }
   equal("merge_runs", merged[0], merged[1], dim, tolerance);
   free(keys), free(values), free(queries), free(scratch);
-  for (int k = 0; k < 2; k++) free(read[k]), free(out[k]), free(merged[k]);
+  for (int k = 0; k < 2; k++) free(looked[k]), free(out[k]), free(merged[k]);
 }
 
-static void rotations(size_t dim, size_t count) {
+static void rotations(size_t dim) {
   float *x = reals(dim, 1), a[256], b[256], cosine[128], sine[128];
   for (size_t i = 0; i < dim / 2; i++) cosine[i] = cosf((float)i), sine[i] = sinf((float)i);
   for (int interleaved = 0; interleaved < 2; interleaved++) {
@@ -296,15 +315,7 @@ static void rotations(size_t dim, size_t count) {
     fast->rope(a, cosine, sine, 1, dim, interleaved), plain->rope(b, cosine, sine, 1, dim, interleaved);
     equal("rope", a, b, dim, 1e-6f);
   }
-  float *tile = reals(3 * count, 4), *copy = room(12 * count);
-  memcpy(copy, tile, 12 * count);
-  float peak[2][3] = {{-1, 0, 1}, {-1, 0, 1}}, sum[2][3] = {{1, 2, 3}, {1, 2, 3}}, correction[2][3];
-  fast->softmax_tile(tile, 3, count, count, (ptrdiff_t)count - 1, .5f, peak[0], sum[0], correction[0]);
-  plain->softmax_tile(copy, 3, count, count, (ptrdiff_t)count - 1, .5f, peak[1], sum[1], correction[1]);
-  equal("softmax_tile", tile, copy, 3 * count, 1e-5f);
-  equal("softmax_tile", sum[0], sum[1], 3, 1e-5f);
-  equal("softmax_tile", correction[0], correction[1], 3, 1e-5f);
-  free(x), free(tile), free(copy);
+  free(x);
 }
 
 int main(void) {
@@ -326,7 +337,7 @@ int main(void) {
     }
     for (int i = 0; i < 900; i++) tiles();
     lookups(133, 64), lookups(512, 64), lookups(640, 16);
-    rotations(64, 2), rotations(96, 130), rotations(6, 9);
+    rotations(64), rotations(96), rotations(6);
     for (uint32_t kind = LATHE_CACHE_f32; kind <= LATHE_CACHE_int4; kind++) {
       caches(kind, 64, 37), caches(kind, 96, 600), caches(kind, 6, 9), caches(kind, 128, 130);
     }

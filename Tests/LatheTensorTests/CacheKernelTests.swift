@@ -34,20 +34,18 @@ import Testing
 
     /// Keys, position after position, and values, as floats.
     func floats(_ range: Range<Int>, with kernels: Kernels) -> (keys: [Float], values: [Float]) {
-      var transposed = [Float](repeating: 0, count: dimension * range.count)
-      var rows = [Float](repeating: 0, count: head.width * range.count)
-      kernels.keys(range, of: head, into: &transposed, stride: range.count)
-      rows.withUnsafeMutableBufferPointer { buffer in
-        let found = kernels.values(range, of: head, scratch: buffer.baseAddress!)
-        if found != UnsafePointer(buffer.baseAddress!) {
-          buffer.baseAddress!.update(from: found, count: buffer.count)
-        }
-      }
+      let width = TileRows.width(dimension), panels = AlignedMemory(8 * CacheHead.tile * width)
+      let keyPanels = panels.base.assumingMemoryBound(to: Float.self)
+      let valuePanels = keyPanels + CacheHead.tile * width
       var keys: [Float] = [], values: [Float] = []
-      for p in 0..<range.count {
-        for e in 0..<dimension {
-          keys.append(transposed[e * range.count + p])
-          values.append(rows[p * head.width + e])
+      for first in stride(from: range.lowerBound, to: range.upperBound, by: CacheHead.tile) {
+        let run = first..<min(first + CacheHead.tile, range.upperBound)
+        kernels.panels(run, of: head, keys: keyPanels, values: valuePanels)
+        for p in 0..<run.count {
+          for e in 0..<dimension {
+            keys.append(keyPanels[(p / 16 * width + e) * 16 + p % 16])
+            values.append(valuePanels[(e / 16 * CacheHead.tile + p) * 16 + e % 16])
+          }
         }
       }
       return (keys, values)
@@ -132,6 +130,66 @@ import Testing
     return out
   }
 
+  /// Attention of the last `rows` positions, a query each, to `head`, begun at position `from`.
+  static func attend(
+    _ queries: [Float], rows: Int, to head: Head, from: Int, with kernels: Kernels
+  ) -> [Float] {
+    let dimension = head.dimension, panels = CacheHead.tile * TileRows.width(dimension)
+    let own = TileRows.room(rows, dimension: dimension), scores = CacheHead.tile * rows
+    let memory = AlignedMemory(4 * (2 * panels + own + scores))
+    let keys = memory.base.assumingMemoryBound(to: Float.self)
+    var out = [Float](repeating: .nan, count: rows * dimension)
+    let tile = TileRows(
+      queries, count: rows, stride: dimension, dimension: dimension, scale: 0.3, memory: keys + 2 * panels,
+      scores: keys + 2 * panels + own)
+    for first in stride(from: from, to: head.positions, by: CacheHead.tile) {
+      let run = first..<min(first + CacheHead.tile, head.positions)
+      kernels.panels(run, of: head.head, keys: keys, values: keys + panels)
+      kernels.attend(
+        tile, keys: keys, values: keys + panels, count: run.count, visible: head.positions - rows + 1 - first)
+    }
+    tile.means(into: &out, stride: dimension, dimension: dimension)
+    return out
+  }
+
+  @Test("tiles of rows agree with sums in double precision", arguments: sets, 0...3)
+  func tiles(name: String, kind: Int) throws {
+    let kernels = try KernelTests.set(name)
+    for (dimension, positions, rows, from) in [
+      (32, 1, 1, 0), (64, 700, 96, 0), (12, 530, 45, 7), (96, 513, 9, 3), (40, 37, 29, 5),
+      (128, 600, 97, 250),
+    ] {
+      let head = Head(kind: kind, dimension: dimension, positions: positions, with: kernels)
+      let (keys, values) = head.floats(0..<positions, with: .scalar)
+      let queries = KernelTests.numbers(rows * dimension, 5, scale: 4)
+      let found = Self.attend(queries, rows: rows, to: head, from: from, with: kernels)
+      for row in 0..<rows {
+        let expected = Self.attention(
+          queries[row * dimension..<(row + 1) * dimension].map { Double($0) }, keys, values,
+          from..<positions - rows + row + 1, dimension)
+        for e in 0..<dimension { #expect(abs(Double(found[row * dimension + e]) - expected[e]) < 2e-5) }
+      }
+      // A row alone, which other products meet, gives the same bits.
+      let last = Self.attend(Array(queries.suffix(dimension)), rows: 1, to: head, from: from, with: kernels)
+      #expect(last == Array(found.suffix(dimension)))
+    }
+  }
+
+  /// Attention of one query to `positions` in double precision, scores times 0.3.
+  static func attention(
+    _ query: [Double], _ keys: [Float], _ values: [Float], _ positions: Range<Int>, _ dimension: Int
+  ) -> [Double] {
+    var sums = [Double](repeating: 0, count: dimension), total = 0.0
+    for p in positions {
+      var score = 0.0
+      for e in 0..<dimension { score += query[e] * Double(keys[p * dimension + e]) }
+      let weight = exponential(0.3 * score)
+      total += weight
+      for e in 0..<dimension { sums[e] += weight * Double(values[p * dimension + e]) }
+    }
+    return sums.map { $0 / total }
+  }
+
   @Test("attention agrees with sums in double precision", arguments: sets, 0...3)
   func attention(name: String, kind: Int) throws {
     let kernels = try KernelTests.set(name)
@@ -146,20 +204,11 @@ import Testing
         let visible = positions - tokens + query / heads + 1
         let asked = queries[query * dimension..<(query + 1) * dimension]
         let vector = kind < 3 ? asked.map { Double($0) } : Self.rounded(asked)
-        var sums = [Double](repeating: 0, count: dimension), total = 0.0
-        for p in 0..<visible {
-          var score = 0.0
-          for e in 0..<dimension {
-            score += vector[e] * Double(keys[p * dimension + e])
-          }
-          let weight = exponential(0.3 * score)
-          total += weight
-          for e in 0..<dimension { sums[e] += weight * Double(values[p * dimension + e]) }
-        }
+        let expected = Self.attention(vector, keys, values, 0..<visible, dimension)
         // Weights that meet codes are rounded as well, in steps of the largest of 64 positions.
         let error = [1e-4, 1e-4, 2e-4, 0.02][kind]
         for e in 0..<dimension {
-          #expect(abs(Double(found[query * dimension + e]) - sums[e] / total) < error)
+          #expect(abs(Double(found[query * dimension + e]) - expected[e]) < error)
         }
       }
     }

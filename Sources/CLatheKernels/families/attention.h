@@ -180,14 +180,17 @@ LATHE_INLINE Lanes powers_of_two(Lanes x, const int is_exact) {
   return (Lanes)((LaneMask)p + ((LaneMask)shifted << 23));
 }
 
-/* Scores of the first `seen` positions become weights, others up to `count` zero; returns the sum, and the peak. */
+/*
+ * Scores of the first `seen` positions become weights, others up to `count` zero; returns their sum. They are relative to the
+ * largest, or to `peak` where that is larger, which receives it.
+ */
 LATHE_INLINE float weights_from_scores(float *s, size_t seen, size_t count, float *peak) {
   const LaneMask visible = LANE_NUMBERS < (int32_t)(seen % LATHE_LANES);
   const size_t whole = seen / LATHE_LANES * LATHE_LANES;
   Lanes highest = -INFINITY, sum = 0;
   for (size_t p = 0; p < whole; p += LATHE_LANES) highest = larger(load_lanes(s + p), highest);
   if (seen > whole) highest = larger(visible ? load_lanes(s + whole) : (Lanes)-INFINITY, highest);
-  const float top = largest_of(highest);
+  const float largest = largest_of(highest), top = largest > *peak ? largest : *peak;
   *peak = top;
   for (size_t p = 0; p < whole; p += LATHE_LANES) {
     const Lanes weight = powers_of_two(load_lanes(s + p) - top, 1);
@@ -276,6 +279,7 @@ LATHE_INLINE void attend_run(
   score_run(head, kind, first, most, q, n, scores);
   for (size_t i = 0; i < n; i++) {
     float *o = out + i * stride + width;
+    o[0] = -INFINITY;
     o[1] = weights_from_scores(scores + i * LATHE_CACHE_RUN, own[i], most, o);
   }
   weigh_floats(head, kind, first, most, n, scores, out, stride);
@@ -350,5 +354,7 @@ static void merge_runs(const float *parts, size_t runs, size_t stride, size_t wi
   const float norm = 1 / sum;
   for (size_t e = 0; e < dim; e++) out[e] *= norm;
 }
+
+#include "attention_tile.h"
 
 #pragma clang fp reassociate(on) contract(fast)

@@ -186,31 +186,28 @@ LATHE_INLINE Lanes key_lanes(const LatheCacheHead *head, const uint32_t kind, si
          * lanes_from_halves(head->key_scales + (block * cache_groups(head) + e / LATHE_CACHE_GROUP) * LATHE_LANES);
 }
 
-LATHE_INLINE void keys_of_kind(
-    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out, size_t stride) {
-  for (size_t at = 0; at < count;) {
-    const size_t lane = (first + at) % LATHE_LANES, block = (first + at) / LATHE_LANES;
-    const size_t run = LATHE_LANES - lane < count - at ? LATHE_LANES - lane : count - at;
-    for (size_t e = 0; e < head->dim; e++) {
-      float x[LATHE_LANES];
-      const Lanes keys = key_lanes(head, kind, block, e);
-      if (run == LATHE_LANES) {
-        store_lanes(keys, out + e * stride + at);
-        continue;
-      }
-      store_lanes(keys, x);
-      memcpy(out + e * stride + at, x + lane, run * sizeof(float));
-    }
-    at += run;
-  }
+/* The elements of a position in panels: whole vectors, whatever a cache's groups are. */
+LATHE_INLINE size_t panel_width(const LatheCacheHead *head) {
+  return (head->dim + LATHE_LANES - 1) / LATHE_LANES * LATHE_LANES;
 }
 
-static void cache_keys(const LatheCacheHead *head, size_t first, size_t count, float *out, size_t stride) {
-  switch (head->kind) {
-    case LATHE_CACHE_f32: keys_of_kind(head, LATHE_CACHE_f32, first, count, out, stride); break;
-    case LATHE_CACHE_f16: keys_of_kind(head, LATHE_CACHE_f16, first, count, out, stride); break;
-    case LATHE_CACHE_int8: keys_of_kind(head, LATHE_CACHE_int8, first, count, out, stride); break;
-    default: keys_of_kind(head, LATHE_CACHE_int4, first, count, out, stride);
+/* Keys in blocks of sixteen positions: those from `first` on may begin within a block of the cache. */
+LATHE_INLINE void keys_of_kind(const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out) {
+  const size_t lane = first % LATHE_LANES, block = first / LATHE_LANES, width = panel_width(head);
+  for (size_t b = 0; b * LATHE_LANES < count; b++) {
+    /* Where there are no more positions, what follows is of no matter. */
+    const size_t next = block + b + ((b + 1) * LATHE_LANES < lane + count);
+    for (size_t e = 0; e < head->dim; e++) {
+      Lanes keys = key_lanes(head, kind, block + b, e);
+      if (lane) {
+        float both[2 * LATHE_LANES];
+        store_lanes(keys, both);
+        store_lanes(key_lanes(head, kind, next, e), both + LATHE_LANES);
+        keys = load_lanes(both + lane);
+      }
+      store_lanes(keys, out + (b * width + e) * LATHE_LANES);
+    }
+    for (size_t e = head->dim; e < width; e++) store_lanes((Lanes){}, out + (b * width + e) * LATHE_LANES);
   }
 }
 
@@ -220,30 +217,31 @@ LATHE_INLINE Lanes value_lanes(const uint32_t kind, const uint8_t *row, size_t v
   return lanes_from_halves((const uint16_t *)row + v * LATHE_LANES);
 }
 
-LATHE_INLINE void values_of_kind(
-    const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out) {
+LATHE_INLINE void values_of_kind(const LatheCacheHead *head, const uint32_t kind, size_t first, size_t count, float *out) {
   const size_t groups = cache_groups(head), width = head->width;
-  for (size_t i = 0; i < count; i++, out += width) {
+  for (size_t i = 0; i < count; i++, out += LATHE_LANES) {
     const size_t position = first + i;
-    for (size_t v = 0; v < width / LATHE_LANES; v++) {
+    for (size_t v = 0; v < panel_width(head) / LATHE_LANES; v++) {
+      float *to = out + v * LATHE_TILE_KEYS * LATHE_LANES;
       if (kind < LATHE_CACHE_int8) {
-        store_lanes(value_lanes(kind, head->values + position * cache_row(kind, width), v), out + v * LATHE_LANES);
+        store_lanes(value_lanes(kind, head->values + position * cache_row(kind, width), v), to);
         continue;
       }
       const LaneWords words = load_words(head->values + value_byte(kind, width, position, v));
       const size_t scale = (position / LATHE_LANES * groups + v / 2) * LATHE_LANES + position % LATHE_LANES;
-      store_lanes(
-        lane_codes(kind, words, position % 4, v % 2) * scale_from_half(head->value_scales[scale]), out + v * LATHE_LANES);
+      store_lanes(lane_codes(kind, words, position % 4, v % 2) * scale_from_half(head->value_scales[scale]), to);
     }
   }
 }
 
-static void cache_values(const LatheCacheHead *head, size_t first, size_t count, float *out) {
+#define PANELS_OF_KIND(kind) \
+  keys_of_kind(head, kind, first, count, keys), values_of_kind(head, kind, first, count, values)
+static void cache_panels(const LatheCacheHead *head, size_t first, size_t count, float *keys, float *values) {
   switch (head->kind) {
-    case LATHE_CACHE_f32: values_of_kind(head, LATHE_CACHE_f32, first, count, out); break;
-    case LATHE_CACHE_f16: values_of_kind(head, LATHE_CACHE_f16, first, count, out); break;
-    case LATHE_CACHE_int8: values_of_kind(head, LATHE_CACHE_int8, first, count, out); break;
-    default: values_of_kind(head, LATHE_CACHE_int4, first, count, out);
+    case LATHE_CACHE_f32: PANELS_OF_KIND(LATHE_CACHE_f32); break;
+    case LATHE_CACHE_f16: PANELS_OF_KIND(LATHE_CACHE_f16); break;
+    case LATHE_CACHE_int8: PANELS_OF_KIND(LATHE_CACHE_int8); break;
+    default: PANELS_OF_KIND(LATHE_CACHE_int4);
   }
 }
 

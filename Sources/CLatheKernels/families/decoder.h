@@ -44,35 +44,6 @@ LATHE_INLINE float maximum(const float *x, size_t n) {
   return m;
 }
 
-/* x[i] becomes e^(x[i] - peak); returns the sum. */
-LATHE_INLINE float exponentiate(float *x, float peak, size_t n) {
-  float s = 0;
-  for (size_t i = 0; i < n; i++) {
-    x[i] = fast_exp(x[i] - peak);
-    s += x[i];
-  }
-  return s;
-}
-
-static void softmax_tile(
-    float *scores, size_t rows, size_t columns, size_t stride, ptrdiff_t visible, float scale, float *peak, float *sum,
-    float *correction) {
-  for (size_t r = 0; r < rows; r++, scores += stride) {
-    ptrdiff_t seen = visible + (ptrdiff_t)r;
-    const size_t n = seen < 0 ? 0 : (size_t)seen > columns ? columns : (size_t)seen;
-    for (size_t i = n; i < columns; i++) scores[i] = 0;
-    if (n == 0) {
-      correction[r] = 1;
-      continue;
-    }
-    for (size_t i = 0; i < n; i++) scores[i] *= scale;
-    const float highest = maximum(scores, n), now = highest > peak[r] ? highest : peak[r];
-    correction[r] = fast_exp(peak[r] - now);
-    peak[r] = now;
-    sum[r] = sum[r] * correction[r] + exponentiate(scores, now, n);
-  }
-}
-
 static float log_sum_exp(const float *x, size_t n) {
   const float peak = maximum(x, n);
   float s = 0;

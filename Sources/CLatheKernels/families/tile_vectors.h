@@ -370,7 +370,7 @@ LATHE_INLINE void tile_product(
 
 #ifdef LATHE_BLOCKS
 #include "tile_blocks.h"
-#define LATHE_RUNS(m) (meets_blocks(m) ? LATHE_BLOCK_RUNS : LATHE_RUNS_TOGETHER)
+#define LATHE_RUNS(m) (block_runs(m) ? block_runs(m) : LATHE_RUNS_TOGETHER)
 #define LATHE_TILES_BLOCKS(bits, halves, names) \
   done += multiply_blocks(m, tile, tiles, scales, x, done, end, out, stride, bits, halves, names);
 #else

@@ -239,6 +239,22 @@ typedef struct {
   float scale;
 } LatheCacheQueries;
 
+/// The positions that a tile of rows meets at a time.
+enum { LATHE_TILE_KEYS = 256 };
+
+/// Rows that look at one head's keys, a query each, and what they have summed up.
+typedef struct {
+  /// `width` floats a row, the head's elements and zeros up to a multiple of 16. Products with keys are logarithms to base 2.
+  const float *_Nonnull queries;
+  /// Σ 2^(score - peak) · value in `width` floats a row, Σ 2^(score - peak), and the peak: 0, 0, -infinity at first.
+  float *_Nonnull sums;
+  float *_Nonnull totals;
+  float *_Nonnull peaks;
+  /// Scratch: LATHE_TILE_KEYS floats a row.
+  float *_Nonnull scores;
+  size_t rows, width;
+} LatheTileRows;
+
 /// The kernels of one instruction set.
 typedef struct {
   const char *_Nonnull name;
@@ -270,11 +286,11 @@ typedef struct {
   /// Writes the keys and values of one position, `dim` floats each.
   void (*_Nonnull cache_store)(
     const LatheCacheHead *_Nonnull head, size_t position, const float *_Nonnull key, const float *_Nonnull value);
-  /// `count` keys from position `first` as floats, transposed: out[element · stride + i].
-  void (*_Nonnull cache_keys)(
-    const LatheCacheHead *_Nonnull head, size_t first, size_t count, float *_Nonnull out, size_t stride);
-  /// `count` values from position `first` as floats: out[i · width + element].
-  void (*_Nonnull cache_values)(const LatheCacheHead *_Nonnull head, size_t first, size_t count, float *_Nonnull out);
+  /// At most LATHE_TILE_KEYS positions from `first` on as floats, in panels of sixteen lanes: keys[block][element][16], a
+  /// position in each lane, and values[sixteen elements][LATHE_TILE_KEYS][16], an element in each lane. Elements are filled up
+  /// to a multiple of 16.
+  void (*_Nonnull cache_panels)(
+    const LatheCacheHead *_Nonnull head, size_t first, size_t count, float *_Nonnull keys, float *_Nonnull values);
   /// Queries against `count` positions from `first`, a multiple of LATHE_CACHE_RUN. On each run of so many positions every
   /// query receives Σ 2^(score - peak) · value in `width` floats, then the peak and Σ 2^(score - peak): `run_stride` floats
   /// from run to run, `stride` from query to query. Scores are logarithms to base 2; the peak is within 32 of the largest.
@@ -285,12 +301,11 @@ typedef struct {
   /// Puts one query's results on `runs` runs together, `stride` floats apart: `dim` floats.
   void (*_Nonnull merge_runs)(
     const float *_Nonnull parts, size_t runs, size_t stride, size_t width, size_t dim, float *_Nonnull out);
-  /// One step of an online softmax over a tile of scores, `rows` × `columns` with `stride`.
-  /// Row r sees its first `visible + r` columns only (at most `columns`). Scores become weights in place;
-  /// `peak` and `sum` are updated, `correction[r]` receives the factor for what was accumulated before.
-  void (*_Nonnull softmax_tile)(
-    float *_Nonnull scores, size_t rows, size_t columns, size_t stride, ptrdiff_t visible, float scale,
-    float *_Nonnull peak, float *_Nonnull sum, float *_Nonnull correction);
+  /// One step of an online softmax: the rows look at `count` positions that `cache_panels` laid out. Row r sees the first
+  /// `visible + r` of them.
+  void (*_Nonnull attend_tile)(
+    const LatheTileRows *_Nonnull rows, const float *_Nonnull keys, const float *_Nonnull values, size_t count,
+    ptrdiff_t visible);
   /// log Σ exp x
   float (*_Nonnull log_sum_exp)(const float *_Nonnull x, size_t n);
   /// Σ p · (log p - log q) with p, q the softmax of two rows of logits, whose log_sum_exp are given.

@@ -176,6 +176,8 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
 
 #define LATHE_CACHE_BLOCKS 2
 #define LATHE_CACHE_SUMS 16
+#define LATHE_PANEL_ROWS 8
+#define LATHE_PANELS 2
 #define LATHE_SET_NAME "avx512vnni"
 #define LATHE_OWN_DOT_INTEGER
 #include "../families/before_table.h"
