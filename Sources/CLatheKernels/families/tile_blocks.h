@@ -17,6 +17,7 @@
 #define LATHE_SPLIT_BYTES 0
 #endif
 
+#define LATHE_MOST_RUNS (LATHE_SPLIT_BYTES ? LATHE_SPLIT_RUNS : LATHE_BLOCK_RUNS)
 #define is_split(bits, names) (LATHE_SPLIT_BYTES && ((bits) == 8 || (names) == names_table))
 
 /* Planes of four bits alone may be read as fast as a block of them. */
@@ -26,7 +27,8 @@
 
 /* Whole bytes are a block as they are; rows' own tables and patches go on from group to group. */
 LATHE_INLINE int has_blocks(const uint32_t bits, const int names) {
-  return names == names_table || (names == names_nothing && (bits != 8 || LATHE_SPLIT_BYTES) && (bits != 4 || LATHE_BLOCKS_OF_FOUR));
+  if (names != names_nothing) return names == names_table;
+  return bits == 8 ? LATHE_SPLIT_BYTES : bits != 4 || LATHE_BLOCKS_OF_FOUR;
 }
 
 /* How many runs of tokens meet a block of a matrix; 0 where it has none. */
@@ -75,28 +77,28 @@ LATHE_INLINE void split_unit(Codes *restrict codes, const int halves, ShortSums 
 #define meet_split(lanes, w, q, k, tokens)
 #endif
 
-/* Reads `count` groups' codes, which begin at p. */
+/* Reads the codes of `count` groups, which begin at p. */
 LATHE_INLINE void read_block(
     const LatheTiles *m, const uint8_t *p, size_t count, size_t units, CodeBlock *block, const uint32_t bits,
     const int halves, const int names) {
-  Codes *to = block->codes;
-  for (size_t g = 0; g < count; g++) {
 #if LATHE_SPLIT_BYTES
-    Wholes *starts = block->starts + (g << halves);
-    ShortSums rest = {};
+  Wholes *starts = block->starts;
+  ShortSums rest = {};
+  size_t left = units;
 #endif
-    for (size_t u = 0; u < units; u++, p += 64 * bits, to += is_split(bits, names) ? 16 : 8) {
+  for (size_t u = 0; u < count * units; u++, p += 64 * bits) {
+    Codes *const to = block->codes + (is_split(bits, names) ? 16 : 8) * u;
 #pragma clang loop unroll(full)
-      for (int k = 0; k < 8; k++) {
-        if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
-        to[k] = named_quad(m, p, k, bits, names);
-      }
-#if LATHE_SPLIT_BYTES
-      if (is_split(bits, names)) split_unit(to, halves, &rest, starts);
-#endif
+    for (int k = 0; k < 8; k++) {
+      if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
+      to[k] = named_quad(m, p, k, bits, names);
     }
 #if LATHE_SPLIT_BYTES
-    if (is_split(bits, names)) starts[halves] = added_pairs(rest, 1);
+    if (!is_split(bits, names)) continue;
+    split_unit(to, halves, &rest, starts);
+    if (--left) continue;
+    starts[halves] = added_pairs(rest, 1);
+    rest = (ShortSums){}, left = units, starts += 1 + halves;
 #endif
   }
 }
@@ -107,7 +109,8 @@ LATHE_INLINE void read_block(
  */
 LATHE_INLINE void block_run(
     const LatheTiles *m, size_t tile, const TileScales *ready, ScalePlace *scales, size_t count, const CodeBlock *block,
-    TokenRun *from, const TokenRun *next, TileSums *sums, const uint32_t bits, const int halves, const int names, const int form) {
+    TokenRun *from, const TokenRun *next, TileSums *sums, const uint32_t bits, const int halves, const int names,
+    const int form) {
   const size_t tokens = LATHE_TILE_TOKENS, units = group_units(m, form);
   const uint32_t width = names == names_table ? 8 : bits;
   const Codes *codes = block->codes;
@@ -149,9 +152,9 @@ LATHE_INLINE void block_product(
     float *out, size_t stride, const uint32_t bits, const int halves, const int names, const int form) {
   const size_t units = group_units(m, form), most = LATHE_BLOCK_UNITS / units, tokens = LATHE_TILE_TOKENS;
   const uint8_t *p = m->codes + tile * m->groups * units * 64 * bits;
-  TokenRun runs[is_split(bits, names) ? LATHE_SPLIT_RUNS : LATHE_BLOCK_RUNS];
-  TileSums sums[is_split(bits, names) ? LATHE_SPLIT_RUNS : LATHE_BLOCK_RUNS];
-  memset(sums, 0, sizeof sums);
+  TokenRun runs[LATHE_MOST_RUNS];
+  TileSums sums[LATHE_MOST_RUNS];
+  memset(sums, 0, count * sizeof *sums);
   for (size_t r = 0; r < count; r++) runs[r] = token_run(m, x, first + r * tokens, 0, halves ? 2 : 1);
   ScalePlace scales = first_scales(m);
   for (size_t g = 0, groups; g < m->groups; g += groups, p += groups * units * 64 * bits) {
@@ -161,7 +164,8 @@ LATHE_INLINE void block_product(
     ScalePlace next = scales;
     for (size_t r = 0; r < count; r++) {
       next = scales;
-      block_run(m, tile, ready, &next, groups, &block, &runs[r], &runs[r + 1 < count ? r + 1 : 0], &sums[r], bits, halves, names, form);
+      const TokenRun *after = &runs[r + 1 < count ? r + 1 : 0];
+      block_run(m, tile, ready, &next, groups, &block, &runs[r], after, &sums[r], bits, halves, names, form);
     }
     scales = next;
   }
