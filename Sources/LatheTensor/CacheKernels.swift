@@ -7,7 +7,7 @@ package struct CacheHead {
   /// The positions that lie together, and those that are attended to at a time.
   package static let block = 16
   package static let run = Int(LATHE_CACHE_RUN)
-  /// The positions that a tile of rows looks at at a time.
+  /// The positions that a tile of rows looks at together.
   package static let tile = Int(LATHE_TILE_KEYS)
 
   /// A head whose memory the caller owns; `width` elements are stored of which `dimension` are used.
@@ -109,9 +109,9 @@ extension Kernels {
   /// Lays out at most `CacheHead.tile` positions as floats, in panels of sixteen lanes.
   ///
   /// - Parameters:
-  ///   - keys: room for `tile` · `TileRows.width` floats, for each sixteen positions one after another: element by element, a position in
-  ///     each lane.
-  ///   - values: as much room, for each sixteen elements one after another: position by position, an element in each lane.
+  ///   - keys: room for `tile` · `TileRows.width` floats: sixteen positions after another, element by element, a position
+  ///     in each lane.
+  ///   - values: as much room: sixteen elements after another, position by position, an element in each lane.
   package func panels(
     _ positions: Range<Int>, of head: CacheHead, keys: UnsafeMutablePointer<Float>,
     values: UnsafeMutablePointer<Float>

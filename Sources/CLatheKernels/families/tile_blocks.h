@@ -11,7 +11,8 @@
 /*
  * Whether whole bytes lie in a block as magnitudes and signs, all bits of a byte alike. Products of an input without its sign
  * then take an operation that more of a processor's units have: |w| · (x ^ sign) is w · x less |w| where w is negative, which
- * a group's sum begins with. Such a set brings `split_products`, 32 sums of two, and `split_codes`.
+ * a group's sum begins with. Such a set brings `split_codes`, `split_products`, 32 sums of two, and
+ * `products_of_signs`, those of magnitudes and signs.
  */
 #ifndef LATHE_SPLIT_BYTES
 #define LATHE_SPLIT_BYTES 0
