@@ -30,9 +30,28 @@
 #else
 #define LATHE_EACH_CODE_QUERY
 #endif
-/* How many bytes ahead codes are fetched, and how many scales. */
+#if LATHE_CACHE_SUMS >= 16
+#define LATHE_EACH_QUERY _Pragma("clang loop unroll(full)")
+#else
+#define LATHE_EACH_QUERY
+#endif
+/*
+ * Products of a group's scores that follow one another without a loop: all of them have compilers load what they meet first, and
+ * spill it where registers are few.
+ */
+#ifndef LATHE_SCORE_STEPS
+#define LATHE_SCORE_STEPS 8
+#endif
+/*
+ * How many bytes ahead keys and values are called for into the first cache; how many scales. Before that, where a set says so,
+ * they are called for into the second one: LATHE_CACHE_FAR bytes for each element of a row ahead.
+ */
+#ifndef LATHE_CACHE_AHEAD
 #define LATHE_CACHE_AHEAD 4096
+#endif
+#ifndef LATHE_SCALES_AHEAD
 #define LATHE_SCALES_AHEAD 512
+#endif
 /* Positions whose weights share a step. */
 #define LATHE_CACHE_CHUNK 64
 /* The bytes of rows of floats that are met once for some vectors after another: a quarter of a small first cache. */
@@ -52,6 +71,22 @@ LATHE_INLINE Wholes dot_quad(Wholes sum, Codes w, const int8_t *x, const int is_
   return sum;
 }
 #endif
+
+/* Calls for a line that is met soon, and for one that is met later, in rows of `width` elements. */
+LATHE_INLINE void fetch_lines(const uint8_t *soon, size_t width) {
+#ifdef LATHE_CACHE_FAR
+  __builtin_prefetch(soon - LATHE_CACHE_AHEAD + LATHE_CACHE_FAR * width, 0, 2);
+#endif
+  __builtin_prefetch(soon);
+}
+
+LATHE_INLINE void fetch_scales(const uint16_t *p) {
+#ifdef LATHE_CACHE_FAR
+  __builtin_prefetch(p + LATHE_SCALES_AHEAD, 0, 2);
+#else
+  __builtin_prefetch(p + LATHE_SCALES_AHEAD);
+#endif
+}
 
 #define LANE_NUMBERS ((LaneMask){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15})
 /* What stands for the peak of scores of which none is seen. */
@@ -146,7 +181,7 @@ LATHE_INLINE void score_floats(
   const size_t parts = LATHE_CACHE_SUMS / LATHE_CACHE_QUERIES > 1 ? 2 : 1;
   Lanes sum[2][LATHE_CACHE_QUERIES] = {{0}};
   for (size_t e = 0; e < width; e += 2) {
-    if (kind == LATHE_CACHE_f16) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + 2 * e * LATHE_LANES);
+    if (kind == LATHE_CACHE_f16) fetch_lines(keys + LATHE_CACHE_AHEAD + 2 * e * LATHE_LANES, width);
     for (size_t k = 0; k < 2; k++) {
       const size_t at = (e + k) * LATHE_LANES;
       const Lanes key = kind == LATHE_CACHE_f32 ? load_lanes((const float *)keys + at)
@@ -167,7 +202,11 @@ LATHE_INLINE void score_run(
   }
 }
 
-/* 2^x for x of at most 0; what is below 2^-124 is that. Single precision, or to a relative 1e-4 where one byte is made of it. */
+/*
+ * 2^x for x of at most 0; what is below 2^-124 is that, or less. Single precision, or to a relative 1e-4 where one byte is made
+ * of it.
+ */
+#ifndef LATHE_OWN_POWERS
 LATHE_INLINE Lanes powers_of_two(Lanes x, const int is_exact) {
   x = larger(x, (Lanes)-124.0f);
   const Lanes shifted = x + 12582912.0f, f = x - (shifted - 12582912.0f);
@@ -179,6 +218,7 @@ LATHE_INLINE Lanes powers_of_two(Lanes x, const int is_exact) {
   /* The whole part goes into the exponent. */
   return (Lanes)((LaneMask)p + ((LaneMask)shifted << 23));
 }
+#endif
 
 /*
  * Scores of the first `seen` positions become weights, others up to `count` zero; returns their sum. They are relative to the
@@ -217,7 +257,7 @@ LATHE_INLINE float weights_from_scores(float *s, size_t seen, size_t count, floa
 LATHE_INLINE void add_rows(
     const uint32_t kind, const uint8_t *rows, size_t row, size_t v, const size_t vectors, const size_t n,
     const float *weights, size_t count, size_t distance, float *out, size_t out_stride) {
-  const size_t share = vectors * (kind == LATHE_CACHE_f16 ? 2 : 4) * LATHE_LANES;
+  const size_t element = kind == LATHE_CACHE_f16 ? 2 : 4, share = vectors * element * LATHE_LANES;
   const uint8_t *ahead = rows + distance + v / vectors * share * count;
   Lanes sum[LATHE_CACHE_QUERIES][4];
   for (size_t i = 0; i < n; i++) {
@@ -225,7 +265,7 @@ LATHE_INLINE void add_rows(
   }
   for (size_t p = 0; p < count; p++, rows += row, ahead += share) {
     if (kind == LATHE_CACHE_f16 || share < row) {
-      for (size_t line = 0; line < share; line += 64) __builtin_prefetch(ahead + line);
+      for (size_t line = 0; line < share; line += 64) fetch_lines(ahead + line, row / element);
     }
     for (size_t k = 0; k < vectors; k++) {
       const Lanes x = value_lanes(kind, rows, v + k);

@@ -1,9 +1,12 @@
 /* Attention over a cache of codes, which meet whole numbers: scores, weights and values of a chunk of positions. */
 
-/* Scores of queries `first ..< n` on `blocks` blocks of codes, whose bytes are `size` apart. */
+/*
+ * Scores of queries `first ..< n` on `blocks` blocks of codes, whose bytes are `size` apart; each query's `largest` is raised to
+ * them.
+ */
 LATHE_INLINE void score_codes(
     const uint32_t kind, const uint8_t *keys, size_t size, const uint16_t *scales, size_t width, const Queries *q,
-    const size_t first, const size_t n, const size_t blocks, float *scores, size_t stride) {
+    const size_t first, const size_t n, const size_t blocks, float *scores, size_t stride, Lanes *restrict largest) {
   const size_t groups = width / LATHE_CACHE_GROUP;
   Lanes total[LATHE_CACHE_QUERIES][LATHE_CACHE_BLOCKS] = {0};
   for (size_t g = 0; g < groups; g++, scales += LATHE_LANES) {
@@ -12,12 +15,12 @@ LATHE_INLINE void score_codes(
     for (size_t i = first; i < n; i++) {
       for (size_t b = 0; b < blocks; b++) sums[i][b] = begin_sums(kind, q->starts[i * groups + g]);
     }
-#pragma clang loop unroll(full)
+#pragma clang loop unroll_count(LATHE_SCORE_STEPS)
     for (size_t k = 0; k < LATHE_CACHE_GROUP / 4; k++) {
       Codes codes[LATHE_CACHE_BLOCKS];
       for (size_t b = 0; b < blocks; b++) codes[b] = cache_quad(kind, keys + b * size, k % 2 == 1);
       if (kind == LATHE_CACHE_int8 || k % 2 == 1) {
-        for (size_t b = 0; b < blocks; b++) __builtin_prefetch(keys + LATHE_CACHE_AHEAD + b * size);
+        for (size_t b = 0; b < blocks; b++) fetch_lines(keys + LATHE_CACHE_AHEAD + b * size, width);
         keys += 64;
       }
       const size_t at = g * LATHE_CACHE_GROUP + 4 * k;
@@ -30,14 +33,17 @@ LATHE_INLINE void score_codes(
     for (size_t b = 0; b < blocks; b++) {
       const uint16_t *own = scales + b * groups * LATHE_LANES;
       const Lanes scale = lanes_from_halves(own);
-      if (g % 2 == 0) __builtin_prefetch(own + LATHE_SCALES_AHEAD);
+      if (g % 2 == 0) fetch_scales(own);
       for (size_t i = first; i < n; i++) {
         total[i][b] += __builtin_convertvector(whole_sums(kind, &sums[i][b]), Lanes) * (scale * q->steps[i * groups + g]);
       }
     }
   }
   for (size_t i = first; i < n; i++) {
-    for (size_t b = 0; b < blocks; b++) store_lanes(total[i][b], scores + i * stride + b * LATHE_LANES);
+    for (size_t b = 0; b < blocks; b++) {
+      store_lanes(total[i][b], scores + i * stride + b * LATHE_LANES);
+      largest[i] = larger(total[i][b], largest[i]);
+    }
   }
 }
 
@@ -47,15 +53,15 @@ LATHE_INLINE void score_codes(
  */
 LATHE_INLINE void score_queries(
     const uint32_t kind, const uint8_t *keys, size_t size, const uint16_t *scales, size_t width, const Queries *q,
-    const size_t n, const size_t blocks, float *scores) {
+    const size_t n, const size_t blocks, float *scores, Lanes *restrict largest) {
   const size_t some = LATHE_CODE_QUERIES, stride = LATHE_CACHE_CHUNK;
   if (n <= some) {
-    score_codes(kind, keys, size, scales, width, q, 0, n, blocks, scores, stride);
+    score_codes(kind, keys, size, scales, width, q, 0, n, blocks, scores, stride, largest);
     return;
   }
 #pragma clang loop unroll(full)
   for (size_t i = 0; i < n; i += some) {
-    score_codes(kind, keys, size, scales, width, q, i, n < i + some ? n : i + some, blocks, scores, stride);
+    score_codes(kind, keys, size, scales, width, q, i, n < i + some ? n : i + some, blocks, scores, stride, largest);
   }
 }
 
@@ -71,20 +77,22 @@ LATHE_INLINE Lanes score_chunk(
   const uint8_t *keys = head->keys + position / LATHE_LANES * size;
   const uint16_t *scales = head->key_scales + position / LATHE_LANES * stride;
   const size_t together = LATHE_CACHE_BLOCKS;
+  Lanes largest[LATHE_CACHE_QUERIES];
+  for (size_t i = 0; i < LATHE_CACHE_QUERIES; i++) largest[i] = (Lanes)LATHE_UNSEEN;
   size_t b = 0;
   for (float *to = scores; b + together <= blocks; b += together, to += together * LATHE_LANES) {
-    score_queries(kind, keys + b * size, size, scales + b * stride, width, q, n, together, to);
+    score_queries(kind, keys + b * size, size, scales + b * stride, width, q, n, together, to, largest);
   }
   for (; b < blocks; b++) {
     float *to = scores + b * LATHE_LANES;
-    score_queries(kind, keys + b * size, size, scales + b * stride, width, q, n, 1, to);
+    score_queries(kind, keys + b * size, size, scales + b * stride, width, q, n, 1, to, largest);
   }
-  Lanes largest[LATHE_CACHE_QUERIES];
-  for (size_t i = 0; i < LATHE_CACHE_QUERIES; i++) {
-    largest[i] = (Lanes)LATHE_UNSEEN;
-    if (i >= n) continue;
+  for (size_t i = 0; i < n; i++) {
+    const size_t sees = seen[i] > position ? seen[i] - position : 0;
+    if (sees >= blocks * LATHE_LANES) continue;
     float *own = scores + i * LATHE_CACHE_CHUNK;
-    for (size_t p = seen[i] > position ? seen[i] - position : 0; p < blocks * LATHE_LANES; p++) own[p] = -INFINITY;
+    for (size_t p = sees; p < blocks * LATHE_LANES; p++) own[p] = -INFINITY;
+    largest[i] = (Lanes)LATHE_UNSEEN;
     for (b = 0; b < blocks; b++) largest[i] = larger(load_lanes(own + b * LATHE_LANES), largest[i]);
   }
   return REDUCE_FOUR(largest, larger);
@@ -109,7 +117,7 @@ LATHE_INLINE void bound_scales(
     for (size_t b = 0; b < blocks; b++) {
       const uint16_t *own = scales + b * groups * LATHE_LANES;
       const Lanes size = magnitude(lanes_from_halves(own));
-      if (g % 2 == 0) __builtin_prefetch(own + LATHE_SCALES_AHEAD);
+      if (g % 2 == 0) fetch_scales(own);
       const LaneMask seen = LANE_NUMBERS < (int32_t)(visible - b * LATHE_LANES);
       widest = larger(visible >= (b + 1) * LATHE_LANES ? size : seen ? size : (Lanes)0.0f, widest);
     }
@@ -128,6 +136,7 @@ LATHE_INLINE void round_weights(
     const uint32_t kind, const float *scores, const float *peaks, Lanes factors, const uint16_t *scales, size_t groups,
     const size_t blocks, const size_t n, size_t at, CacheWeights *out, Lanes *sums) {
   Lanes shares[LATHE_CACHE_QUERIES][4];
+  LATHE_EACH_QUERY
   for (size_t i = 0; i < n; i++) {
     Lanes sum = 0;
     for (size_t b = 0; b < blocks; b++) {
@@ -142,6 +151,7 @@ LATHE_INLINE void round_weights(
     Lanes scale[4] = {0};
     LaneWords all[LATHE_CACHE_QUERIES] = {0};
     for (size_t b = 0; b < blocks; b++) scale[b] = lanes_from_halves(scales + b * groups * LATHE_LANES) * out->inverse;
+    LATHE_EACH_QUERY
     for (size_t i = 0; i < n; i++) {
       LaneWords codes[4];
       for (size_t b = 0; b < 4; b++) all[i] += codes[b] = wholes(shares[i][b] * scale[b]);
@@ -163,6 +173,7 @@ LATHE_INLINE void round_weights(
 LATHE_INLINE void add_values(
     const uint32_t kind, const uint8_t *rows, size_t four, const size_t blocks, const size_t run, const size_t v,
     const size_t vectors, const size_t first, const size_t n, const CacheWeights *w, float *out, size_t out_stride) {
+  const size_t width = kind == LATHE_CACHE_int8 ? four / 4 : four / 2;
   CodeSums sums[LATHE_CACHE_QUERIES][2];
   for (size_t i = first; i < n; i++) {
     for (size_t k = v; k < v + vectors; k++) sums[i][k] = begin_sums(kind, w->starts[i]);
@@ -171,7 +182,7 @@ LATHE_INLINE void add_values(
 #pragma clang loop unroll(full)
     for (size_t step = 0; step < run; step++, rows += four) {
       for (size_t k = v; k < v + vectors; k++) {
-        if (kind == LATHE_CACHE_int8 || k == 0) __builtin_prefetch(rows + LATHE_CACHE_AHEAD + 64 * k);
+        if (kind == LATHE_CACHE_int8 || k == 0) fetch_lines(rows + LATHE_CACHE_AHEAD + 64 * k, width);
         const Codes codes = cache_quad(kind, rows + (kind == LATHE_CACHE_int8 ? 64 * k : 0), k);
         LATHE_EACH_CODE_QUERY
         for (size_t i = first; i < n; i++) {

@@ -174,8 +174,27 @@ static inline __attribute__((always_inline)) void halves_from_lanes(Lanes x, uin
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph((__m512)x, _MM_FROUND_TO_NEAREST_INT));
 }
 
+#define LATHE_OWN_POWERS
+/*
+ * An instruction leaves what x is above a whole number, for a polynomial that is 1 at 0, to 1.4e-7 or 8.6e-5; another one
+ * multiplies by 2 to that number.
+ */
+static inline __attribute__((always_inline)) Lanes powers_of_two(Lanes x, const int is_exact) {
+  const Lanes f = (Lanes)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  Lanes p = is_exact ? f * 1.86714033e-3f + 9.01700716e-3f : (Lanes)7.70670421e-2f;
+  if (is_exact) p = p * f + 5.57999297e-2f;
+  p = p * f + (is_exact ? 2.40164447e-1f : 2.27644991e-1f);
+  p = p * f + (is_exact ? 6.93151312e-1f : 6.95116786e-1f);
+  return (Lanes)_mm512_scalef_ps((__m512)(p * f + 1.0f), (__m512)x);
+}
+
 #define LATHE_CACHE_BLOCKS 2
 #define LATHE_CACHE_SUMS 16
+#define LATHE_SCORE_STEPS 2
+/* More lines can be on their way to the second cache than to the first: what comes from memory goes there first. */
+#define LATHE_CACHE_FAR 96
+#define LATHE_CACHE_AHEAD 1024
+#define LATHE_SCALES_AHEAD 1024
 #define LATHE_PANEL_ROWS 8
 #define LATHE_PANELS 2
 #define LATHE_SET_NAME "avx512vnni"
