@@ -364,6 +364,7 @@ LATHE_INLINE void attend_kind(
   const size_t total = all->tokens * all->heads;
   size_t i = 0;
   for (; i + 4 <= total; i += 4) attend_some(head, kind, all, i, 4, first, count, scratch, out, run_stride, stride);
+  for (; i + 3 <= total; i += 3) attend_some(head, kind, all, i, 3, first, count, scratch, out, run_stride, stride);
   for (; i + 2 <= total; i += 2) attend_some(head, kind, all, i, 2, first, count, scratch, out, run_stride, stride);
   for (; i < total; i++) attend_some(head, kind, all, i, 1, first, count, scratch, out, run_stride, stride);
 }
