@@ -30,6 +30,7 @@
 #else
 #define LATHE_EACH_CODE_QUERY
 #endif
+/* All queries' weights go without a loop where registers hold them. */
 #if LATHE_CACHE_SUMS >= 16
 #define LATHE_EACH_QUERY _Pragma("clang loop unroll(full)")
 #else

@@ -1,7 +1,8 @@
 /*
- * Three bits for sets that have no operation of three operands: two whole codes lie in a byte, which one mask or a shift and a mask
- * take out. Vector i of a unit's three holds quads 2i and 2i + 1; above them, the first two have the lower two bits of
- * quads 6 and 7, the third has their third bits. Nineteen operations for eight quads, where planes of two bits and of one take 37.
+ * Three bits where processors have little room beside products: two whole codes lie in a byte, which one mask or a shift and a
+ * mask take out. Vector i of a unit's three holds quads 2i and 2i + 1; above them, the first two have the lower two bits of
+ * quads 6 and 7, the third has their third bits. Nineteen operations for eight quads, where planes of two bits and of one take
+ * 37, or 29 where one operation has three operands.
  */
 
 LATHE_INLINE Codes three_quad(const uint8_t *p, const int k) {

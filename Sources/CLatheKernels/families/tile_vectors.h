@@ -128,9 +128,10 @@ LATHE_INLINE Wholes collect_lanes(const Wholes *lanes, const size_t t, const siz
 #endif
 
 /*
- * Whether codes of one or two bits stay where they are in their bytes: one that begins at bit k then stands for 2^k of it, in a
- * sum of its own that is shifted once a group. One shift a vector is what one token waits for; more tokens share it, and
- * have no room for as many sums.
+ * Whether codes of one or two bits stay where they are in their bytes: one that begins at bit k then stands for 2^k of it, in one
+ * of four sums that are shifted once a group. One shift a vector is what one token waits for; more tokens share it, and
+ * have no room for as many sums. Codes of one bit in the upper half of a byte are shifted down: eight sums take longer to
+ * put together.
  */
 #ifdef LATHE_TOKEN_PAIRS
 #define stays_in_place(bits, names, tokens) 0
@@ -142,9 +143,9 @@ LATHE_INLINE Wholes collect_lanes(const Wholes *lanes, const size_t t, const siz
 /* Puts those sums together in the first. */
 LATHE_INLINE void add_shifted(Wholes *restrict lanes, const int bits) {
 #pragma clang loop unroll(full)
-  for (int k = 1; k < 8 / bits; k++) lanes[0] += lanes[k] >> (k * bits);
+  for (int k = 1; k < 4; k++) lanes[0] += lanes[k] >> (k * bits);
 #pragma clang loop unroll(full)
-  for (int k = 1; k < 8 / bits; k++) lanes[k] = (Wholes){};
+  for (int k = 1; k < 4; k++) lanes[k] = (Wholes){};
 }
 
 /* What some tokens' products with a tile need of them, from the group on that is met. */
@@ -298,7 +299,7 @@ LATHE_INLINE void tile_product(
   ScalePlace scales = first_scales(m);
   for (size_t g = 0; g < m->groups; g++, run.scales += pitch) {
     TileLanes lanes[LATHE_TILES_TOGETHER];
-    if (in_place) memset(lanes[0], 0, 8 * sizeof lanes[0][0]);
+    if (in_place) memset(lanes[0], 0, 4 * sizeof lanes[0][0]);
 #pragma clang loop unroll(full)
     for (size_t i = 0; i < tiles; i++) begin_lanes(lanes[i], run.starts, tokens);
     run.starts += pitch;
@@ -320,9 +321,10 @@ LATHE_INLINE void tile_product(
           /* Sums of several tokens take longer than lines come: those of the units ahead are called for early. */
           if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
           if (in_place) {
-            const int share = 8 / (int)bits, from = k % share * (int)bits;
-            const Codes own = load_codes(p + 64 * (k / share)) & (uint8_t)(((1 << bits) - 1) << from);
-            lanes[0][k % share] = dot_quad(lanes[0][k % share], own, run.codes + 4 * k, 0);
+            const int width = (int)bits, at = k % 4 * width;
+            const Codes codes = load_codes(p + 64 * (k * width / 8));
+            const Codes own = shifted(codes, k * width % 8 - at, (uint8_t)(((1 << width) - 1) << at));
+            lanes[0][k % 4] = dot_quad(lanes[0][k % 4], own, run.codes + 4 * k, 0);
             continue;
           }
           w[i] = names == names_patched ? patched_quad(p, k, place[i].tables, &place[i].patch)

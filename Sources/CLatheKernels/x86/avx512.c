@@ -98,6 +98,7 @@ static inline __attribute__((always_inline)) float lookup_dot(
 #define LATHE_OWN_DOT_QUAD
 #define LATHE_SIGNED_BYTES 0
 #define LATHE_TILE_TOKENS 12
+#define LATHE_THREES
 #define LATHE_TILES_TOGETHER 2
 #define dot_quad(sum, w, x, is_byte) \
   ((Wholes)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(w), _mm512_set1_epi32(load_word(x))))
