@@ -296,8 +296,11 @@ static void caches(uint32_t kind, size_t dim, size_t count) {
     free(head.keys), free(head.values), free(head.key_scales), free(head.value_scales);
   }
   equal("attend_tile", looked[0], looked[1], queried * ((dim + 15) / 16 * 16), 2e-5f);
-  /* Queries and weights of codes, 14 bits or 7, may be rounded the other way. */
-  const float tolerance = kind == LATHE_CACHE_int4 ? 3e-4f : kind == LATHE_CACHE_int8 ? 1e-4f : 2e-5f;
+  /*
+   * Queries and weights of codes, 14 bits or 7, may be rounded the other way: powers of two for the latter differ by 2e-4
+   * from set to set, a fortieth of a step.
+   */
+  const float tolerance = kind == LATHE_CACHE_int4 ? 6e-3f : kind == LATHE_CACHE_int8 ? 1e-4f : 2e-5f;
   for (size_t q = 0; q < queried * runs; q++) {
     equal("attend", out[0] + q * stride, out[1] + q * stride, width, tolerance);
     equal("attend", out[0] + q * stride + width, out[1] + q * stride + width, 2, tolerance);
