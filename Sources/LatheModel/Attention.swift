@@ -38,69 +38,83 @@ final class Attention {
 
   private var group: Int { configuration.heads / configuration.keyValueHeads }
 
-  /// Work on one head of keys of a text, and on neighbouring runs of its positions.
-  private struct Piece {
-    let text, head: Int
-    let runs: Range<Int>
-  }
-
-  private func pieces(_ texts: [TextRows]) -> [Piece] {
-    // A thread that goes on where it was finds the next keys fetched; several pieces for each let the faster do more.
-    let span = max(texts.reduce(0) { $0 + $1.runs } * configuration.keyValueHeads / (4 * team.count), 1)
-    return texts.indices.flatMap { text in
-      (0..<configuration.keyValueHeads).flatMap { head in
-        stride(from: 0, to: texts[text].runs, by: span).map {
-          Piece(text: text, head: head, runs: $0..<min($0 + span, texts[text].runs))
-        }
-      }
-    }
-  }
-
   private func byRuns(
     _ queries: UnsafePointer<Float>, _ texts: [TextRows], _ out: UnsafeMutablePointer<Float>
   ) {
-    let c = configuration, stride = (c.headDimension + 31) / 32 * 32 + 16, pieces = pieces(texts)
-    var starts = [0], work = 0
-    for (index, text) in texts.enumerated() {
-      starts.append(starts[index] + text.rows.count * c.heads * text.runs * stride)
+    let c = configuration, stride = (c.headDimension + 31) / 32 * 32 + 16
+    var runs = 0, work = 0, capacity = 0
+    for text in texts {
+      runs += text.runs * c.keyValueHeads
       work += text.end * c.queryWidth * text.rows.count
+      capacity += text.rows.count * c.heads * text.runs * stride
     }
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: starts[texts.count]) { parts in
+    // A thread must have enough to do to be worth waking.
+    let isShared = work > 1 << 17
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: capacity) { parts in
       guard let parts = parts.baseAddress else { return }
-      let attend = { (index: Int) in
-        let piece = pieces[index]
-        self.attend(queries, texts[piece.text], piece, parts + starts[piece.text], stride)
-      }
-      let merge = { (index: Int) in
-        let text = index / c.keyValueHeads
-        self.merge(parts + starts[text], texts[text], index % c.keyValueHeads, stride, out)
-      }
-      // A thread must have enough to do to be worth waking.
-      if work > 1 << 17 {
-        team.run(pieces.count, attend)
-        team.run(texts.count * c.keyValueHeads, merge)
+      let attend = { (range: Range<Int>) in self.attend(queries, texts, runs: range, parts, stride) }
+      let merge = { (range: Range<Int>) in self.merge(parts, texts, heads: range, stride, out) }
+      let heads = texts.count * c.keyValueHeads
+      if isShared {
+        // A thread that goes on where it was finds the next keys fetched.
+        team.share(runs, grain: 1, attend)
+        team.share(heads, grain: 1, merge)
       } else {
-        for index in pieces.indices { attend(index) }
-        for index in 0..<texts.count * c.keyValueHeads { merge(index) }
+        attend(0..<runs)
+        merge(0..<heads)
       }
+    }
+  }
+
+  /// Runs of positions by their numbers, those of a head one after another, head by head of text by text.
+  private func attend(
+    _ queries: UnsafePointer<Float>, _ texts: [TextRows], runs: Range<Int>,
+    _ parts: UnsafeMutablePointer<Float>,
+    _ stride: Int
+  ) {
+    var parts = parts, first = 0
+    for text in texts {
+      for head in 0..<configuration.keyValueHeads {
+        let own = runs.clamped(to: first..<first + text.runs)
+        if !own.isEmpty {
+          attend(queries, text, head, runs: own.lowerBound - first..<own.upperBound - first, parts, stride)
+        }
+        first += text.runs
+      }
+      parts += text.rows.count * configuration.heads * text.runs * stride
+    }
+  }
+
+  private func merge(
+    _ parts: UnsafePointer<Float>, _ texts: [TextRows], heads: Range<Int>, _ stride: Int,
+    _ out: UnsafeMutablePointer<Float>
+  ) {
+    var parts = parts, first = 0
+    for text in texts {
+      for head in heads.clamped(to: first..<first + configuration.keyValueHeads) {
+        merge(parts, text, head - first, stride, out)
+      }
+      first += configuration.keyValueHeads
+      parts += text.rows.count * configuration.heads * text.runs * stride
     }
   }
 
   /// Parts lie head of keys by head of keys, row by row, head by head of its group, run by run.
   private func attend(
-    _ queries: UnsafePointer<Float>, _ text: TextRows, _ piece: Piece, _ parts: UnsafeMutablePointer<Float>,
-    _ stride: Int
+    _ queries: UnsafePointer<Float>, _ text: TextRows, _ head: Int, runs: Range<Int>,
+    _ parts: UnsafeMutablePointer<Float>, _ stride: Int
   ) {
-    let c = configuration, runs = text.runs
-    let first = piece.runs.lowerBound * CacheHead.run
+    let c = configuration
     kernels.attend(
       CacheQueries(
-        queries + text.rows.lowerBound * c.queryWidth + piece.head * group * c.headDimension,
+        queries + text.rows.lowerBound * c.queryWidth + head * group * c.headDimension,
         tokens: text.rows.count, heads: group, stride: c.queryWidth, start: text.start,
         scale: 1 / Float(c.headDimension).squareRoot()),
-      to: first..<min(piece.runs.upperBound * CacheHead.run, text.end), of: text.cache.head(piece.head),
-      into: parts + (piece.head * group * text.rows.count * runs + piece.runs.lowerBound) * stride,
-      runStride: stride, stride: runs * stride)
+      to: runs.lowerBound * CacheHead.run..<min(runs.upperBound * CacheHead.run, text.end),
+      of: text.cache.head(head),
+      into: parts + (head * group * text.rows.count * text.runs + runs.lowerBound) * stride,
+      runStride: stride,
+      stride: text.runs * stride)
   }
 
   private func merge(

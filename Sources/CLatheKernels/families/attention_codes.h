@@ -113,15 +113,22 @@ LATHE_INLINE void bound_scales(
     const uint32_t kind, const uint16_t *scales, size_t groups, const size_t blocks, size_t visible, CacheWeights *out) {
   const float top = code_top(kind);
   for (size_t g = 0; g < groups; g++, out++, scales += LATHE_LANES) {
-    Lanes widest = 0;
+    /* Magnitudes are in the order of their bits. */
+    LaneHalves widest = 0;
     for (size_t b = 0; b < blocks; b++) {
       const uint16_t *own = scales + b * groups * LATHE_LANES;
-      const Lanes size = magnitude(lanes_from_halves(own));
+      LaneHalves size;
+      memcpy(&size, own, sizeof size);
+      size &= (uint16_t)0x7fff;
       if (g % 2 == 0) fetch_scales(own);
-      const LaneMask seen = LANE_NUMBERS < (int32_t)(visible - b * LATHE_LANES);
-      widest = larger(visible >= (b + 1) * LATHE_LANES ? size : seen ? size : (Lanes)0.0f, widest);
+      if (visible < (b + 1) * LATHE_LANES) {
+        size &= __builtin_convertvector(LANE_NUMBERS < (int32_t)(visible - b * LATHE_LANES), LaneHalves);
+      }
+      widest = __builtin_elementwise_max(size, widest);
     }
-    const float bound = largest_of(widest);
+    uint16_t most[LATHE_LANES];
+    memcpy(most, &widest, sizeof most);
+    const float bound = largest_of(lanes_from_halves(most));
     out->step = bound * (1 / top);
     out->inverse = bound > 1e-30f && bound < 3e38f ? top / bound : 0;
   }

@@ -43,7 +43,7 @@ LATHE_INLINE void trit_product(
       for (size_t i = 0; i < tiles; i++) {
         const uint8_t *from = p + i * blocks * 448;
         if (k % 8 == 0 && begun == 0) begin_lanes(lanes[i], run.starts, tokens);
-        if (k % 4 == 0 && k < 28) __builtin_prefetch(from + LATHE_AHEAD + 16 * k);
+        if (k % 4 == 0 && k < 28) fetch_codes(from + 16 * k, 1);
         w[i] = block_quad(from, k, &tops[i]);
       }
       meet_inputs(lanes, w, q, k % 8, 2, 0, tokens, pitch, tiles);

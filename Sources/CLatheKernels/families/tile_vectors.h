@@ -283,6 +283,8 @@ LATHE_INLINE void tile_product(
 #endif
   const size_t per_group = halves ? 2 : 1, units = group_units(m, form);
   const int in_place = stays_in_place(bits, names, tokens);
+  /* Eight products a line, or scales that are worked out. */
+  const int is_slow = tokens > 1 && (tokens >= bits || form >= scales_coded);
   TokenRun run = token_run(m, x, first, skipped, per_group);
   TilePlaces place[LATHE_TILES_TOGETHER];
   TileSums sums[LATHE_TILES_TOGETHER];
@@ -319,7 +321,7 @@ LATHE_INLINE void tile_product(
         for (size_t i = 0; i < tiles; i++) {
           const uint8_t *p = place[i].p;
           /* Sums of several tokens take longer than lines come: those of the units ahead are called for early. */
-          if ((uint32_t)k < bits) __builtin_prefetch(p + LATHE_AHEAD + 64 * k);
+          if ((uint32_t)k < bits) fetch_codes(p + 64 * k, is_slow);
           if (in_place) {
             const int width = (int)bits, at = k % 4 * width;
             const Codes codes = load_codes(p + 64 * (k * width / 8));

@@ -100,6 +100,7 @@ static inline __attribute__((always_inline)) float lookup_dot(
 #define LATHE_TILE_TOKENS 12
 #define LATHE_THREES
 #define LATHE_TILES_TOGETHER 2
+#define LATHE_CODES_FAR 8192
 #define dot_quad(sum, w, x, is_byte) \
   ((Wholes)_mm512_dpbusd_epi32((__m512i)(sum), (__m512i)(w), _mm512_set1_epi32(load_word(x))))
 static inline __attribute__((always_inline)) int load_word(const int8_t *x) {
