@@ -38,6 +38,11 @@ final class Attention {
 
   private var group: Int { configuration.heads / configuration.keyValueHeads }
 
+  /// The floats of a text's parts, `stride` for each.
+  private func room(_ text: TextRows, _ stride: Int) -> Int {
+    text.rows.count * configuration.heads * text.runs * stride
+  }
+
   private func byRuns(
     _ queries: UnsafePointer<Float>, _ texts: [TextRows], _ out: UnsafeMutablePointer<Float>
   ) {
@@ -46,7 +51,7 @@ final class Attention {
     for text in texts {
       runs += text.runs * c.keyValueHeads
       work += text.end * c.queryWidth * text.rows.count
-      capacity += text.rows.count * c.heads * text.runs * stride
+      capacity += room(text, stride)
     }
     // A thread must have enough to do to be worth waking.
     let isShared = work > 1 << 17
@@ -69,8 +74,7 @@ final class Attention {
   /// Runs of positions by their numbers, those of a head one after another, head by head of text by text.
   private func attend(
     _ queries: UnsafePointer<Float>, _ texts: [TextRows], runs: Range<Int>,
-    _ parts: UnsafeMutablePointer<Float>,
-    _ stride: Int
+    _ parts: UnsafeMutablePointer<Float>, _ stride: Int
   ) {
     var parts = parts, first = 0
     for text in texts {
@@ -81,7 +85,7 @@ final class Attention {
         }
         first += text.runs
       }
-      parts += text.rows.count * configuration.heads * text.runs * stride
+      parts += room(text, stride)
     }
   }
 
@@ -95,7 +99,7 @@ final class Attention {
         merge(parts, text, head - first, stride, out)
       }
       first += configuration.keyValueHeads
-      parts += text.rows.count * configuration.heads * text.runs * stride
+      parts += room(text, stride)
     }
   }
 
