@@ -93,16 +93,7 @@ LATHE_INLINE void fetch_scales(const uint16_t *p) {
 /* What stands for the peak of scores of which none is seen. */
 #define LATHE_UNSEEN -1e30f
 
-LATHE_INLINE Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
-
-/* The largest, and the sum, of sixteen lanes. */
-LATHE_INLINE float largest_of(Lanes x) {
-  x = larger(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
-  x = larger(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3));
-  x = larger(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1));
-  return x[0] > x[1] ? x[0] : x[1];
-}
-
+/* The sum of sixteen lanes. */
 LATHE_INLINE float sum_of(Lanes x) {
   x += __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
   x += __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);

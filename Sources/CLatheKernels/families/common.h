@@ -30,6 +30,21 @@ LATHE_INLINE void fetch_codes(const uint8_t *now, const int is_slow) {
   __builtin_prefetch(now + LATHE_AHEAD);
 }
 
+#define LATHE_LANES 16
+/* Vectors pass between functions that are inlined, and through memory elsewhere: no calling convention is at stake. */
+#pragma clang diagnostic ignored "-Wpsabi"
+typedef float Lanes __attribute__((ext_vector_type(LATHE_LANES)));
+
+LATHE_INLINE Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
+
+/* The largest of sixteen lanes. */
+LATHE_INLINE float largest_of(Lanes x) {
+  x = larger(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  x = larger(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3));
+  x = larger(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1));
+  return x[0] > x[1] ? x[0] : x[1];
+}
+
 LATHE_INLINE float float_from_bits(uint32_t bits) {
   float f;
   memcpy(&f, &bits, 4);

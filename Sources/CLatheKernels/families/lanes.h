@@ -7,10 +7,6 @@
  */
 #pragma clang fp reassociate(off) contract(off)
 
-#define LATHE_LANES 16
-/* Vectors pass between functions that are inlined, and through memory elsewhere: no calling convention is at stake. */
-#pragma clang diagnostic ignored "-Wpsabi"
-typedef float Lanes __attribute__((ext_vector_type(LATHE_LANES)));
 typedef int32_t LaneMask __attribute__((ext_vector_type(LATHE_LANES)));
 typedef uint8_t LaneBytes __attribute__((ext_vector_type(LATHE_LANES)));
 

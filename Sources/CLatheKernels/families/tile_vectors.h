@@ -283,7 +283,7 @@ LATHE_INLINE void tile_product(
 #endif
   const size_t per_group = halves ? 2 : 1, units = group_units(m, form);
   const int in_place = stays_in_place(bits, names, tokens);
-  /* Eight products a line, or scales that are worked out. */
+  /* Two tokens or more, and eight products a line or scales that are worked out. */
   const int is_slow = tokens > 1 && (tokens >= bits || form >= scales_coded);
   TokenRun run = token_run(m, x, first, skipped, per_group);
   TilePlaces place[LATHE_TILES_TOGETHER];

@@ -200,16 +200,6 @@ LATHE_INLINE float power_of_two_above(float x) {
   return x;
 }
 
-LATHE_INLINE float largest_lane(Floats x) {
-#define LATHE_HALVE(...) x = __builtin_elementwise_max(x, __builtin_shufflevector(x, x, __VA_ARGS__))
-  LATHE_HALVE(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
-  LATHE_HALVE(4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3);
-  LATHE_HALVE(2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1);
-  LATHE_HALVE(1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0);
-#undef LATHE_HALVE
-  return x[0];
-}
-
 /*
  * Rounds `group` inputs to bytes, what lies beyond `count` being zero, and returns their scale: `step` unless it is 0, a power
  * of two where it is to be binary.
@@ -229,7 +219,7 @@ LATHE_INLINE float round_inputs(
     v = (Floats)((Wholes)v & 0x7fffffff);
     top = __builtin_elementwise_max(top, v);
   }
-  float scale = step > 0 ? step : largest_lane(top) / 127;
+  float scale = step > 0 ? step : largest_of((Lanes)top) / 127;
   /* Zeros, and what no step can reach, become zeros. */
   if (!(scale > 1.2e-38f) || scale > (binary ? 1e30f : 3e38f)) {
     memset(codes, 0, group);
