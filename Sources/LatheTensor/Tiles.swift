@@ -56,7 +56,7 @@ package final class Tiles: @unchecked Sendable {
     let parts = once.memory(tiles: (rows + 15) / 16, tiling, patches: extras.patchCount)
     byteCount = parts.byteCount
     // Address space alone: pages come with what is written to them.
-    guard let memory = LargeMemory(byteCount) else { return nil }
+    guard let memory = LargeMemory(byteCount, isNeighbor: true) else { return nil }
     self.memory = memory
     let extras = extras, row = parts.row(at: memory.base)
     func layout(_ shape: TileShape) -> LatheTiles {
