@@ -60,7 +60,13 @@ final class Attention {
       let attend = { (range: Range<Int>) in self.attend(queries, texts, runs: range, parts, stride) }
       let merge = { (range: Range<Int>) in self.merge(parts, texts, heads: range, stride, out) }
       let heads = texts.count * c.keyValueHeads
-      if isShared {
+      if isShared, runs == heads {
+        // Whoever saw a head's only run has it at hand.
+        team.share(runs, grain: 1) {
+          attend($0)
+          merge($0)
+        }
+      } else if isShared {
         // A thread that goes on where it was finds the next keys fetched.
         team.share(runs, grain: 1, attend)
         team.share(heads, grain: 1, merge)

@@ -127,6 +127,6 @@ extension Inference {
 
   /// Splits element-wise work, if there is enough of it to be worth waking a thread.
   private func split(_ n: Int, _ body: (Range<Int>) -> Void) {
-    if n < 1 << 13 { body(0..<n) } else { team.split(n, grain: 2048, body) }
+    if n < 1 << 13 { body(0..<n) } else { team.share(n, grain: 2048, body) }
   }
 }

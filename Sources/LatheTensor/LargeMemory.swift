@@ -8,9 +8,9 @@ internal import Synchronization
 /// Memory for what is read over and over, on pages as large as the system gives, freed with its last user.
 ///
 /// Nothing is touched here: a page lies near the thread that first writes to it.
-final class LargeMemory: @unchecked Sendable {
+package final class LargeMemory: @unchecked Sendable {
   // Who shares it must agree who writes.
-  let base: UnsafeMutableRawPointer
+  package let base: UnsafeMutableRawPointer
   private let size: Int
   private let region: Region
   static let largePage = 2 << 20
@@ -27,7 +27,7 @@ final class LargeMemory: @unchecked Sendable {
   ///
   /// - Parameter isNeighbor: whether it lies close to other such memory, on large pages that they share. A large page
   ///   that one of them leaves falls apart, so this is for what stays as long as the others do.
-  init?(_ count: Int, isNeighbor: Bool = false) {
+  package init?(_ count: Int, isNeighbor: Bool = false) {
     let page = Int(sysconf(Int32(_SC_PAGESIZE)))
     let size = (max(count, 1) + page - 1) / page * page
     func place() -> (region: Region, offset: Int)? {

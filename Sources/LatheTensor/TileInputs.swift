@@ -79,7 +79,7 @@ package final class TileInputs {
     }
     // A few vectors are split along their width, many by vectors.
     if tokens < 48 {
-      team.split(groups, grain: 8) { tiles.pack(x, tokens: tokens, twice: twice, groups: $0, to: all) }
+      team.share(groups, grain: 8) { tiles.pack(x, tokens: tokens, twice: twice, groups: $0, to: all) }
       return all
     }
     // Every set takes tokens in runs that divide 24.
