@@ -21,7 +21,7 @@ package final class LargeMemory: @unchecked Sendable {
     var used = 0
   }
   private static let front = Mutex(Front())
-  private static let regionSize = 64 << 20
+  private static let regionSize = 256 << 20
 
   /// Nil where there is no such memory.
   ///
@@ -46,7 +46,14 @@ package final class LargeMemory: @unchecked Sendable {
     (self.region, self.size, base) = (region, size, region.base + offset)
   }
 
-  deinit { if size < region.size { madvise(base, size, MADV_DONTNEED) } }
+  deinit {
+    guard size < region.size else { return }
+    #if canImport(Darwin)
+    madvise(base, size, MADV_FREE)
+    #else
+    madvise(base, size, MADV_DONTNEED)
+    #endif
+  }
 
   /// Addresses that are mapped together.
   private final class Region {

@@ -3,16 +3,18 @@ import Testing
 
 #if canImport(Glibc)
 import Glibc
+#elseif canImport(Darwin)
+import Darwin
 #endif
 
 @Suite struct LargeMemoryTests {
   @Test(
-    "neighbors are zero, keep what is theirs, and begin on pages", arguments: [1, 4096, 100_001, 3 << 20])
+    "neighbors are zero, keep what is theirs, and begin on pages", arguments: [1, 4096, 100_001, 9 << 20])
   func neighbors(count: Int) throws {
     // More than a region holds of the larger ones.
     var all = try (0..<32).map { _ in try #require(LargeMemory(count, isNeighbor: true)) }
     for (i, memory) in all.enumerated() {
-      #expect(Int(bitPattern: memory.base) % 4096 == 0)
+      #expect(Int(bitPattern: memory.base) % Int(getpagesize()) == 0)
       let bytes = UnsafeMutableRawBufferPointer(start: memory.base, count: count)
       #expect(bytes.allSatisfy { $0 == 0 })
       memset(memory.base, Int32(i + 1), count)
@@ -27,7 +29,7 @@ import Glibc
   }
 
   @Test("what is larger than a region has one") func large() throws {
-    let count = (64 << 20) + 1
+    let count = (256 << 20) + 1
     let memory = try #require(LargeMemory(count, isNeighbor: true))
     memset(memory.base + count - 1, 1, 1)
     #expect(memory.base.load(as: UInt8.self) == 0)
@@ -35,7 +37,7 @@ import Glibc
 
   #if canImport(Glibc)
   @Test("the system gets back what a neighbor leaves") func leaves() throws {
-    let count = 4 << 20
+    let count = 4 << 20, page = Int(getpagesize())
     // Others may allocate at the same time: two that follow one another are found soon.
     for _ in 0..<100 {
       let first = try #require(LargeMemory(count, isNeighbor: true))
@@ -45,7 +47,7 @@ import Glibc
       memset(first.base, 1, count)
       memset(base, 1, count)
       second = nil
-      var resident = [UInt8](repeating: 1, count: count / 4096)
+      var resident = [UInt8](repeating: 1, count: count / page)
       #expect(mincore(base, count, &resident) == 0)
       #expect(resident.allSatisfy { $0 & 1 == 0 })
       #expect(mincore(first.base, count, &resident) == 0)
