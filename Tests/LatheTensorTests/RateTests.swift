@@ -2,8 +2,8 @@ import LatheTensor
 import Testing
 
 @Suite struct RateTests {
-  @Test("every set reads every byte", arguments: [0, 1, 63, 511, 512, 513, 4096 + 77])
-  func stream(count: Int) {
+  @Test("every set reads every byte", arguments: [0, 1, 63, 511, 512, 513, 4096 + 77], [false, true])
+  func stream(count: Int, isFetched: Bool) {
     var bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 * 131 + $0 / 256 * 7 + 5) }
     func expected() -> UInt64 {
       let whole = count / 512 * 512
@@ -14,13 +14,16 @@ import Testing
     }
     for kernels in Kernels.available {
       #expect(
-        bytes.withUnsafeBytes { kernels.stream($0.baseAddress ?? UnsafeRawPointer(bitPattern: 64)!, count) }
-          == expected())
+        bytes.withUnsafeBytes {
+          kernels.stream($0.baseAddress ?? UnsafeRawPointer(bitPattern: 64)!, count, isFetched: isFetched)
+        } == expected())
     }
     if count > 0 {
       bytes[count - 1] ^= 1
       for kernels in Kernels.available {
-        #expect(bytes.withUnsafeBytes { kernels.stream($0.baseAddress!, count) } == expected())
+        #expect(
+          bytes.withUnsafeBytes { kernels.stream($0.baseAddress!, count, isFetched: isFetched) } == expected()
+        )
       }
     }
   }

@@ -14,16 +14,18 @@
 /*
  * How many bytes ahead codes are called for into the first cache: at 4,096 eight tokens read memory a quarter faster than
  * without. Where sums take longer than lines come, a set may call for them into the second one first: LATHE_CODES_FAR bytes
- * ahead, and from there 2,048 bytes ahead.
+ * ahead, and from there LATHE_SLOW_AHEAD bytes ahead.
  */
+#ifndef LATHE_AHEAD
 #define LATHE_AHEAD 4096
+#endif
 
 /* Calls for a line of codes, from the one that is met now on. */
 LATHE_INLINE void fetch_codes(const uint8_t *now, const int is_slow) {
 #ifdef LATHE_CODES_FAR
   if (is_slow) {
     __builtin_prefetch(now + LATHE_CODES_FAR, 0, 2);
-    __builtin_prefetch(now + 2048);
+    __builtin_prefetch(now + LATHE_SLOW_AHEAD);
     return;
   }
 #endif

@@ -31,6 +31,22 @@ LATHE_INLINE Floats super_minimum(const LatheTiles *m, size_t tile, size_t super
   return load_halves(m->minimums + 16 * (tile * m->supers + super));
 }
 
+#ifdef LATHE_SCALES_FETCHED
+/*
+ * Calls for what a token or two meet sixteen groups later: scales lie apart from codes, and each line that comes late keeps the
+ * codes behind it waiting.
+ */
+LATHE_INLINE void fetch_parameters(const LatheTiles *m, size_t at, const int form) {
+  at += 256;
+  if (form >= scales_coded) __builtin_prefetch(m->scale_codes + at);
+  else __builtin_prefetch(m->scales + at);
+  if (form == scales_zeros) __builtin_prefetch(m->zeros + at);
+  if (form == scales_minimums) __builtin_prefetch(m->minimum_codes + at);
+}
+#else
+#define fetch_parameters(m, at, form) ((void)0)
+#endif
+
 /*
  * Those of weight group `s`, of run of groups `super`, of which `held` are the scales and the minimums unless it is null; the
  * offset only where there are any.
@@ -39,6 +55,7 @@ LATHE_INLINE TileScales group_scales(
     const LatheTiles *m, size_t tile, size_t s, size_t super, const int form, const TileScales *held) {
   const size_t at = 16 * (tile * m->weight_groups + s);
   const int any = form == scales_any;
+  if (!any) fetch_parameters(m, at, form);
   TileScales own;
   own.offset = (Floats){};
   if (any ? !m->scale_codes : form <= scales_zeros) {
@@ -67,11 +84,6 @@ LATHE_INLINE TileScales group_scales(
 /* What stands for codes. */
 enum { names_nothing, names_table, names_marked, names_patched, names_trits };
 
-/* The least inputs of a group for which plain scales, and those with zeros, have products of their own. */
-#ifndef LATHE_FORM_GROUP
-#define LATHE_FORM_GROUP 128
-#endif
-
 /* Whether there are products of their own for a form of scales: those that files have. */
 LATHE_INLINE int has_form(const uint32_t bits, const int halves, const int names, const int form) {
   if (names == names_trits) return form == scales_plain;
@@ -92,14 +104,13 @@ LATHE_INLINE int tile_form(const LatheTiles *m, const uint32_t bits, const int h
   if (m->input_group == 32 && m->nibbles) form = scales_nibbles;
   else if (m->input_group == 32 && m->minimum_codes) form = scales_minimums;
   else if (m->input_group == 32 && m->scale_codes && !m->has_offset) form = scales_coded;
-  else if (m->input_group >= LATHE_FORM_GROUP && !m->scale_codes && !m->has_offset) form = scales_plain;
-  else if (m->input_group >= LATHE_FORM_GROUP && !m->scale_codes && m->zeros) form = scales_zeros;
+  else if (!m->scale_codes && !m->has_offset) form = scales_plain;
+  else if (!m->scale_codes && m->zeros) form = scales_zeros;
   return has_form(bits, halves, names, form) ? form : scales_any;
 }
 
 /* The units of an input group; files' scale codes belong to 32 inputs or to half as many. */
 LATHE_INLINE size_t group_units(const LatheTiles *m, const int form) {
-  if (form != scales_any && form != scales_plain && form != scales_zeros) return 1;
-  return form != scales_any && LATHE_FORM_GROUP == 128 ? 4 : m->input_group / 32;
+  return form >= scales_coded ? 1 : m->input_group / 32;
 }
 #endif

@@ -373,8 +373,9 @@ typedef struct {
   void (*_Nonnull pack_blocks)(
     size_t kind, const uint8_t *_Nonnull codes, const LatheBlocks *_Nonnull from, uint8_t *_Nonnull out,
     size_t out_stride);
-  /// Reads `n` bytes, as fast as the widest loads go; returns a sum of them.
-  uint64_t (*_Nonnull stream)(const uint8_t *_Nonnull bytes, size_t n);
+  /// Reads `n` bytes, as fast as the widest loads go; returns a sum of them. `is_fetched` calls for lines as far ahead as codes are
+  /// called for.
+  uint64_t (*_Nonnull stream)(const uint8_t *_Nonnull bytes, size_t n, int is_fetched);
   /// Multiplies bytes that are at hand by codes of `bits` bits and adds them up, as fast as can be; returns the number of
   /// products.
   size_t (*_Nonnull integer_peak)(size_t rounds, uint32_t bits, int32_t *_Nonnull sink);

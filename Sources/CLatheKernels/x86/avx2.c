@@ -38,7 +38,6 @@ static inline __attribute__((always_inline)) void unpack_width(
 #define LATHE_SHORT_SUMS
 #define LATHE_BLOCKS
 #define LATHE_THREES
-#define LATHE_FORM_GROUP 32
 typedef int16_t ShortSums __attribute__((vector_size(64)));
 typedef int32_t HalfWholes __attribute__((vector_size(32)));
 
