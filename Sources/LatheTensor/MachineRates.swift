@@ -39,7 +39,7 @@ public final class StreamMeter {
 
   /// Reads the buffer twice, with lines called for ahead and without; the better rate in bytes a second.
   ///
-  /// Where memory answers slowly the first reads a fifth faster, where it is quick the second: neither alone tells what could be reached.
+  /// Where memory answers slowly the first reads up to a tenth faster, where it is quick the second: neither alone tells what could be reached.
   public func measure(team: ThreadTeam) -> Double {
     nonisolated(unsafe) let base = memory.base
     let times = [true, false].map { isFetched in

@@ -37,7 +37,7 @@ LATHE_INLINE Floats super_minimum(const LatheTiles *m, size_t tile, size_t super
  * codes behind it waiting.
  */
 LATHE_INLINE void fetch_parameters(const LatheTiles *m, size_t at, const int form) {
-  at += 256;
+  at += 16 * 16;
   if (form >= scales_coded) __builtin_prefetch(m->scale_codes + at);
   else __builtin_prefetch(m->scales + at);
   if (form == scales_zeros) __builtin_prefetch(m->zeros + at);
